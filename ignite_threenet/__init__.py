@@ -1,0 +1,100 @@
+"""Train a network from the command line with Ignite engines; all beyond the loop is a plugin.
+
+The public names below are loaded when they are first used, so that importing the package, which
+``ignite-threenet --help`` does too, stays cheap.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import DEFAULT_PLUGINS, RunConfig
+    from .data import BatchLoader, Dataset, Split, load_data
+    from .device import select_device
+    from .engines import create_evaluator, create_trainer
+    from .errors import (
+        ConfigError,
+        DataError,
+        DirectoryError,
+        DivergedError,
+        OptionError,
+        PluginChoiceError,
+        PluginError,
+        PluginFailedError,
+        PluginLoadError,
+        ThreeNetError,
+        UnknownNameError,
+    )
+    from .history import EpochRecord, History, Measurement
+    from .model import ThreeNet
+    from .options import option
+    from .plugin import Plugin
+    from .run import Run
+
+__all__ = [
+    "DEFAULT_PLUGINS",
+    "BatchLoader",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "DirectoryError",
+    "DivergedError",
+    "EpochRecord",
+    "History",
+    "Measurement",
+    "OptionError",
+    "Plugin",
+    "PluginChoiceError",
+    "PluginError",
+    "PluginFailedError",
+    "PluginLoadError",
+    "Run",
+    "RunConfig",
+    "Split",
+    "ThreeNet",
+    "ThreeNetError",
+    "UnknownNameError",
+    "create_evaluator",
+    "create_trainer",
+    "load_data",
+    "option",
+    "select_device",
+]
+
+_MODULES = {
+    "config": ("DEFAULT_PLUGINS", "RunConfig"),
+    "data": ("BatchLoader", "Dataset", "Split", "load_data"),
+    "device": ("select_device",),
+    "engines": ("create_evaluator", "create_trainer"),
+    "errors": (
+        "ConfigError",
+        "DataError",
+        "DirectoryError",
+        "DivergedError",
+        "OptionError",
+        "PluginChoiceError",
+        "PluginError",
+        "PluginFailedError",
+        "PluginLoadError",
+        "ThreeNetError",
+        "UnknownNameError",
+    ),
+    "history": ("EpochRecord", "History", "Measurement"),
+    "model": ("ThreeNet",),
+    "options": ("option",),
+    "plugin": ("Plugin",),
+    "run": ("Run",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,5 @@
+"""What ``python -m ignite_threenet`` runs."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,200 @@
+"""Whose handler is it: what each plugin attached, what it costs, and who is to blame.
+
+A plugin attaches handlers to Ignite engines by Ignite's own means. While it does, and while its
+handlers run, it is the current owner, so that each handler it registers is known to be its own:
+timed, guarded, and listed in the plan.
+"""
+
+import inspect
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from ignite.engine import Engine
+from ignite.engine.events import CallableEventWithFilter, EventsList, RemovableEventHandle
+
+from .errors import PluginFailedError, ThreeNetError
+from .plugin import Plugin
+
+logger = logging.getLogger(__package__)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One handler at one event of one engine.
+
+    Attributes:
+        engine: the engine's name.
+        event: the event, with its filter: ``EPOCH_COMPLETED(every=20)``.
+        handler: the handler's qualified name.
+        owner: the plugin that registered it, or None for the run itself.
+    """
+
+    engine: str
+    event: str
+    handler: str
+    owner: str | None
+
+
+class AttachableEngine(Engine):
+    """An Ignite engine that knows which plugin each of its handlers belongs to."""
+
+    def __init__(self, process_function: Callable[[Engine, Any], Any], name: str) -> None:
+        super().__init__(process_function)
+        self.name = name
+        self.registrations: list[Registration] = []
+
+    def add_event_handler(
+        self, event_name: Any, handler: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> RemovableEventHandle:
+        """Register a handler as Ignite does, and note who registered it."""
+        if isinstance(event_name, EventsList):
+            # Ignite calls this method again for each event of the list.
+            return super().add_event_handler(event_name, handler, *args, **kwargs)
+        owner = _owner.get()
+        event = describe_event(event_name)
+        guarded = _GuardedHandler(handler, owner, event) if owner else handler
+        handle = super().add_event_handler(event_name, guarded, *args, **kwargs)
+        self.registrations.append(
+            Registration(self.name, event, _qualified_name(handler), owner.name if owner else None)
+        )
+        return handle
+
+
+class Stopwatch:
+    """Splits a run's time among its parts: nested parts are not counted in the outer one."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._nested: list[float] = []
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Add the time spent in the block to a part."""
+        self._nested.append(0.0)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - start
+            own = elapsed - self._nested.pop()
+            self.seconds[part] = self.seconds.get(part, 0.0) + own
+            if self._nested:
+                self._nested[-1] += elapsed
+
+
+class Attachment:
+    """One plugin in one run.
+
+    Attributes:
+        plugin: the plugin.
+        failure: why it was detached, or None while it works.
+    """
+
+    def __init__(
+        self, plugin: Plugin, stopwatch: Stopwatch, current_epoch: Callable[[], int], strict: bool
+    ) -> None:
+        self.plugin = plugin
+        self.failure: PluginFailedError | None = None
+        self._stopwatch = stopwatch
+        self._current_epoch = current_epoch
+        self._may_detach = plugin.on_error == "detach" and not strict
+
+    @property
+    def name(self) -> str:
+        """The plugin's name in this run."""
+        return self.plugin.name
+
+    def call(self, where: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function of the plugin, unless it was detached; time it, and blame its errors.
+
+        Raises:
+            PluginFailedError: it raised, and a failure of this plugin stops the run.
+        """
+        if self.failure is None:
+            return self._guard(where, function, *args, **kwargs)
+        return None
+
+    def close(self, error: BaseException | None) -> None:
+        """Let the plugin release what it holds, also where it was detached.
+
+        Raises:
+            PluginFailedError: it raised, and a failure of this plugin stops the run.
+        """
+        self._guard("close", self.plugin.close, error)
+
+    def _guard(self, where: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        token = _owner.set(self)
+        try:
+            with self._stopwatch.measure(self.name):
+                return function(*args, **kwargs)
+        except ThreeNetError:
+            # Already says who and where: another plugin's failure, or a plugin's own refusal.
+            raise
+        except (Exception, SystemExit) as error:
+            self._fail(where, error)
+            return None
+        finally:
+            _owner.reset(token)
+
+    def _fail(self, where: str, cause: BaseException) -> None:
+        plugin = self.plugin
+        failure = PluginFailedError(
+            plugin.name, plugin.distribution, where, self._current_epoch(), cause
+        )
+        failure.__cause__ = cause
+        if not self._may_detach:
+            raise failure
+        if self.failure is None:
+            self.failure = failure
+            logger.error("%s; the run goes on without it", failure)
+            logger.debug("the traceback of that failure", exc_info=cause)
+
+
+_owner: ContextVar[Attachment | None] = ContextVar("owner", default=None)
+
+
+class _GuardedHandler:
+    """A plugin's handler, run under its owner's guard.
+
+    Equal to the handler that it stands for, so that Ignite finds and removes it under that name.
+    """
+
+    def __init__(self, handler: Callable[..., Any], owner: Attachment, event: str) -> None:
+        self.__wrapped__ = handler  # where Ignite finds the signature, to see what to pass
+        self._owner = owner
+        self._event = event
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        self._owner.call(self._event, self.__wrapped__, *args, **kwargs)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or self.__wrapped__ == other
+
+    def __hash__(self) -> int:
+        return hash(self.__wrapped__)
+
+
+def describe_event(event: Any) -> str:
+    """Spell an event with its filter.
+
+    Example:
+        >>> from ignite.engine import Events
+        >>> describe_event(Events.EPOCH_COMPLETED(every=20))
+        'EPOCH_COMPLETED(every=20)'
+    """
+    if not isinstance(event, CallableEventWithFilter):
+        return str(event)
+    if event.filter is None:
+        return event.name
+    bounds = inspect.getclosurevars(event.filter).nonlocals
+    spelled = ", ".join(f"{key.rstrip('_')}={value}" for key, value in bounds.items())
+    return f"{event.name}({spelled or _qualified_name(event.filter)})"
+
+
+def _qualified_name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", type(function).__qualname__)

@@ -1,0 +1,488 @@
+"""The command line; the one file that knows Click, and where errors become messages.
+
+torch is not imported here: ``--help`` and ``plugins list`` answer at once.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+from click.core import ParameterSource
+
+from .config import DEFAULT_PLUGINS, RunConfig, read_config_file
+from .errors import ConfigError, ThreeNetError, UnknownNameError
+from .options import OptionSpec, option_specs, plain
+from .plugin import (
+    ChosenPlugin,
+    PluginEntry,
+    find_plugin,
+    find_plugins,
+    resolve_plugins,
+    select_plugins,
+)
+
+_ENVIRONMENT_PREFIX = "IGNITE_THREENET"
+_PLUGINS_KEY = "plugins"
+_CHOSEN_KEY = "ignite_threenet.chosen"
+
+logger = logging.getLogger(__package__)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line, and exit: 0, 1 for what failed, 2 for what was asked wrongly."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = cli.main(words, prog_name="ignite-threenet", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        code = _fail(error.format_message(), error.exit_code)
+    except ThreeNetError as error:
+        if debug:
+            raise
+        code = _fail(str(error), error.exit_code)
+    except _TerminatedError:
+        code = _fail("terminated", 128 + signal.SIGTERM)
+    except (KeyboardInterrupt, click.Abort):
+        code = _fail("interrupted", 128 + signal.SIGINT)
+    except BrokenPipeError:
+        # The reader of a pipe went away, as `head` does; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        if debug:
+            raise
+        code = _fail(f"{type(error).__name__}: {error}; --debug shows where", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM arrived; the run closes as it does at Ctrl-C."""
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise _TerminatedError
+
+
+def _fail(message: str, code: int) -> int:
+    click.secho("error: ", fg="red", bold=True, err=True, nl=False)
+    click.echo(message, err=True)
+    return code
+
+
+class _OptionType(click.ParamType[Any]):
+    """Lets an option's own declaration check what Click collected."""
+
+    name = "value"
+
+    def __init__(self, spec: OptionSpec) -> None:
+        self._spec = spec
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return self._spec.convert(value, _where(param, ctx), text=isinstance(value, str))
+
+
+def _where(param: click.Parameter | None, ctx: click.Context | None) -> str:
+    """Spell an option as its user wrote it."""
+    if param is None or ctx is None:
+        return ""
+    if ctx.get_parameter_source(param.name or "") is ParameterSource.ENVIRONMENT:
+        return _environment_name(param.name or "")
+    return param.opts[0]
+
+
+def _environment_name(parameter: str) -> str:
+    return f"{_ENVIRONMENT_PREFIX}_{parameter.upper()}"
+
+
+def _click_option(spec: OptionSpec, plugin: str = "") -> click.Option:
+    """Declare an option to Click, a plugin's as ``--plugin.option``."""
+    prefix = f"{plugin}." if plugin else ""
+    flag = f"{prefix}{spec.flag_name}"
+    declaration = f"--{flag}/--no-{flag}" if spec.is_flag else f"--{flag}"
+    text = f"{spec.help} ({spec.limits})" if spec.limits else spec.help
+    return click.Option(
+        [declaration, _parameter_name(spec.name, plugin)],
+        type=click.BOOL if spec.is_flag else _OptionType(spec),
+        default=spec.default,
+        metavar=None if spec.is_flag else spec.metavar,
+        help=text,
+        show_default=True,
+    )
+
+
+def _parameter_name(option: str, plugin: str = "") -> str:
+    """Name an option for Click, which derives the environment variable from it."""
+    words = f"{plugin}_{option}" if plugin else option
+    return "".join(letter if letter.isalnum() else "_" for letter in words.lower())
+
+
+class _RunCommand(click.Command):
+    """A command whose options are those of the plugins that it is asked to run."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            self._choose_plugins(ctx, args)
+        except ThreeNetError as error:
+            # Help must not fail because of what it would help to mend.
+            if not ctx.resilient_parsing and "--help" not in args:
+                raise
+            ctx.meta[_CHOSEN_KEY] = []
+            self.epilog = f"The plugins' options are missing here: {error}"
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            _explain_unknown_option(error, ctx.meta[_CHOSEN_KEY])
+            raise
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        plugins: list[ChosenPlugin] = ctx.meta.get(_CHOSEN_KEY, [])
+        options = [_click_option(spec, each.name) for each in plugins for spec in each.specs]
+        return [*super().get_params(ctx), *options]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        plugins: list[ChosenPlugin] = ctx.meta.get(_CHOSEN_KEY, [])
+        own = [param.get_help_record(ctx) for param in super().get_params(ctx)]
+        with formatter.section("Options"):
+            formatter.write_dl([record for record in own if record])
+        for each in plugins:
+            rows = [_click_option(spec, each.name).get_help_record(ctx) for spec in each.specs]
+            if rows:
+                with formatter.section(f"Options of the plugin {each.name}"):
+                    formatter.write_dl([row for row in rows if row])
+
+    def _choose_plugins(self, ctx: click.Context, args: list[str]) -> None:
+        """Find out which plugins are asked for, before their options can be parsed."""
+        first = _parse_only(self, ctx, args, ("config", _PLUGINS_KEY, "quiet"))
+        path = Path(first["config"]) if first["config"] else None
+        content = read_config_file(path) if path else {}
+        items = first[_PLUGINS_KEY] or _plugins_in(content, path)
+        names, removed = select_plugins(items, DEFAULT_PLUGINS)
+        if first["quiet"]:
+            names, removed = [name for name in names if name != "progress"], removed
+        chosen = resolve_plugins(names, removed)
+        _check_parameter_names(chosen)
+        ctx.meta[_CHOSEN_KEY] = chosen
+        ctx.default_map = _default_map(content, path, chosen)
+
+
+def _parse_only(
+    command: click.Command, ctx: click.Context, args: list[str], names: Iterable[str]
+) -> dict[str, Any]:
+    """Parse some of a command's options, and leave the others alone."""
+    params = [param for param in command.params if param.name in names]
+    partial_command = click.Command(None, params=params, add_help_option=False)
+    partial_ctx = partial_command.make_context(
+        ctx.info_name,
+        list(args),
+        parent=ctx.parent,
+        ignore_unknown_options=True,
+        allow_extra_args=True,
+        auto_envvar_prefix=_ENVIRONMENT_PREFIX,
+        resilient_parsing=ctx.resilient_parsing,
+    )
+    return partial_ctx.params
+
+
+def _plugins_in(content: Mapping[str, Any], path: Path | None) -> list[str]:
+    """Read the key ``plugins`` of a configuration file: text with commas, or a list."""
+    value = content.get(_PLUGINS_KEY, [])
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ConfigError(f"{path}: plugins: {value!r} is not a list of names")
+    return items
+
+
+def _check_parameter_names(chosen: Iterable[ChosenPlugin]) -> None:
+    """Refuse options that share an environment variable, such as a_b.c and a.b_c."""
+    owners = {_parameter_name(spec.name): f"--{spec.flag_name}" for spec in option_specs(RunConfig)}
+    for plugin in chosen:
+        for spec in plugin.specs:
+            name = _parameter_name(spec.name, plugin.name)
+            flag = f"--{plugin.name}.{spec.flag_name}"
+            if name in owners:
+                raise ConfigError(
+                    f"{flag} and {owners[name]} share the name {_ENVIRONMENT_PREFIX}_"
+                    f"{name.upper()}, so they cannot be used in one run"
+                )
+            owners[name] = flag
+
+
+def _default_map(
+    content: Mapping[str, Any], path: Path | None, chosen: Iterable[ChosenPlugin]
+) -> dict[str, Any]:
+    """Check a configuration file, and turn it into Click's default_map."""
+    specs = {spec.name: spec for spec in option_specs(RunConfig)}
+    by_name = {plugin.name: plugin for plugin in chosen}
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        if key in specs:
+            values[key] = specs[key].convert(value, f"{path}: {key}")
+        elif isinstance(value, dict):
+            values |= _section_values(key, value, path, by_name)
+        elif key != _PLUGINS_KEY:
+            raise UnknownNameError("key", key, [*specs, _PLUGINS_KEY], where=str(path))
+    return values
+
+
+def _section_values(
+    section: str, content: Mapping[str, Any], path: Path | None, chosen: Mapping[str, ChosenPlugin]
+) -> dict[str, Any]:
+    if section not in chosen:
+        # A known plugin's section may wait for a run with that plugin.
+        installed = find_plugins()
+        if section not in installed:
+            raise UnknownNameError("section", section, installed, where=str(path))
+        return {}
+    where = f"{path}: [{section}]"
+    specs = {spec.name: spec for spec in chosen[section].specs}
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        if key not in specs:
+            raise UnknownNameError("key", key, specs, where=where)
+        values[_parameter_name(key, section)] = specs[key].convert(value, f"{where} {key}")
+    return values
+
+
+def _explain_unknown_option(error: click.NoSuchOption, chosen: Sequence[ChosenPlugin]) -> None:
+    """Tell of an option of a plugin that is not part of the run."""
+    plugin, dot, _ = error.option_name.lstrip("-").partition(".")
+    if dot and plugin not in {each.name for each in chosen} and plugin in find_plugins():
+        raise ConfigError(
+            f"{error.option_name}: the plugin {plugin!r} is not part of this run; "
+            f"add it by --plugins +{plugin}"
+        ) from error
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="ignite-threenet")
+def cli() -> None:
+    """Train a network with PyTorch-Ignite engines; everything beyond the loop is a plugin."""
+
+
+def _run_options() -> list[click.Parameter]:
+    """Declare the options of ``run`` that no plugin brings."""
+    selection = (
+        f"names of plugins, joined by commas, instead of {','.join(DEFAULT_PLUGINS)}; "
+        "+NAME adds to these, no:NAME takes away, none is none"
+    )
+    return [
+        click.Option(["--plugins"], multiple=True, metavar="NAMES", help=selection),
+        click.Option(["--config"], metavar="FILE", help="TOML file of options"),
+        *(_click_option(spec) for spec in option_specs(RunConfig)),
+        click.Option(["--dry-run"], is_flag=True, help="print the plan, and run nothing"),
+        click.Option(["--json"], is_flag=True, help="print the summary, or the plan, as JSON"),
+        click.Option(["-q", "--quiet"], is_flag=True, help="no progress, only warnings"),
+        click.Option(["-v", "--verbose"], is_flag=True, help="say more, Ignite's messages too"),
+        click.Option(["--debug"], is_flag=True, help="show the traceback of an error"),
+    ]
+
+
+@cli.command(
+    cls=_RunCommand,
+    params=_run_options(),
+    context_settings={"auto_envvar_prefix": _ENVIRONMENT_PREFIX},
+)
+@click.pass_context
+def run(ctx: click.Context, /, **params: Any) -> None:
+    """Train a network, test it, and sum up.
+
+    An option is taken from the command line, else from the environment
+    (IGNITE_THREENET_LR for --lr, IGNITE_THREENET_ACCURACY_EVERY for --accuracy.every), else
+    from the file that --config names, else it has its default.
+    """
+    _set_up_logging(quiet=params["quiet"], verbose=params["verbose"])
+    chosen: list[ChosenPlugin] = ctx.meta[_CHOSEN_KEY]
+    specs = option_specs(RunConfig)
+    config = RunConfig(**{spec.name: params[spec.name] for spec in specs})
+    plugins = [
+        each.create(
+            **{spec.name: params[_parameter_name(spec.name, each.name)] for spec in each.specs}
+        )
+        for each in chosen
+    ]
+    sources = {spec.name: _source(ctx, _parameter_name(spec.name)) for spec in specs} | {
+        f"{each.name}.{spec.name}": _source(ctx, _parameter_name(spec.name, each.name))
+        for each in chosen
+        for spec in each.specs
+    }
+    # Here, because it imports torch: help and mistakes in the options need not wait for that.
+    from .records import build_plan
+    from .run import Run
+
+    the_run = Run(config, plugins, sources=sources)
+    if params["dry_run"]:
+        plan = build_plan(the_run, {each.name: each.required_by for each in chosen})
+        click.echo(json.dumps(plan, indent=2) if params["json"] else _spell_plan(plan))
+        return
+    for each in chosen:
+        if each.required_by is not None:
+            logger.info("%s: required by %s", each.name, each.required_by)
+    summary = the_run.train()
+    if params["json"]:
+        click.echo(json.dumps(summary, indent=2))
+    elif not params["quiet"]:
+        click.echo(_spell_summary(summary))
+
+
+def _source(ctx: click.Context, parameter: str) -> str:
+    """Say where an option's value comes from."""
+    match ctx.get_parameter_source(parameter):
+        case ParameterSource.COMMANDLINE:
+            return "command line"
+        case ParameterSource.ENVIRONMENT:
+            return f"environment {_environment_name(parameter)}"
+        case ParameterSource.DEFAULT_MAP:
+            return str(ctx.params["config"])
+        case _:
+            return "default"
+
+
+def _spell_summary(summary: Mapping[str, Any]) -> str:
+    """Put a summary into the lines that end a run."""
+    seconds = summary["seconds"]
+    took = f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    lines = [f"{summary['dataset']}: {summary['epochs']} epochs on {summary['device']} in {took}"]
+    for split, best in summary["best_accuracy"].items():
+        lines.append(f"  best {split} accuracy  {best['accuracy']:.3%} at epoch {best['epoch']}")
+    if summary["test"] is not None:
+        lines.append(f"  test accuracy        {summary['test']['accuracy']:.3%}")
+    for name, reason in summary["detached"].items():
+        lines.append(f"  without {name}: {reason}")
+    lines.append(f"  files                {summary['directory']}: {', '.join(summary['files'])}")
+    return "\n".join(lines)
+
+
+def _spell_plan(plan: Mapping[str, Any]) -> str:
+    """Put a plan into tables."""
+    options = [("option", "value", "source"), *_option_rows(plan["config"])]
+    plugins = [("plugin", "from", "because")]
+    for plugin in plan["plugins"]:
+        required_by = plugin["required_by"]
+        because = f"required by {required_by}" if required_by else "named"
+        plugins.append((plugin["name"], plugin["distribution"], because))
+        options += _option_rows(plugin["options"], f"{plugin['name']}.")
+    handlers = [("engine", "event", "of", "handler")]
+    handlers += [
+        (each["engine"], each["event"], each["plugin"] or "the run", each["handler"])
+        for each in plan["handlers"]
+    ]
+    return (
+        f"{plan['model']} on {plan['dataset']}, on {plan['device']}; nothing was run\n\n"
+        f"{_table(options)}\n\n{_table(plugins)}\n\n{_table(handlers)}"
+    )
+
+
+def _option_rows(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str, ...]]:
+    return [
+        (f"{prefix}{name.replace('_', '-')}", str(option["value"]), option["source"])
+        for name, option in options.items()
+    ]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Line up the columns of rows, the first of which is the heading."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+@cli.group()
+def plugins() -> None:
+    """See what is installed."""
+
+
+@plugins.command("list")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def list_plugins(as_json: bool) -> None:
+    """List the installed plugins; imports none of them."""
+    found = find_plugins()
+    entries = [(entry, entries) for entries in found.values() for entry in entries]
+    if as_json:
+        click.echo(json.dumps([_entry_facts(entry) for entry, _ in entries], indent=2))
+        return
+    rows = [("name", "distribution", "version", "what it does")]
+    for entry, same_name in entries:
+        clash = "" if len(same_name) == 1 else "CLASH: several distributions have this name. "
+        rows.append((entry.name, entry.distribution, entry.version, clash + entry.describe()))
+    click.echo(_table(rows))
+
+
+def _entry_facts(entry: PluginEntry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "description": entry.describe(),
+        "entry_point": entry.value,
+        "default": entry.name in DEFAULT_PLUGINS,
+    }
+
+
+@plugins.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def show_plugin(name: str, as_json: bool) -> None:
+    """Show a plugin's options, defaults and requirements."""
+    entry = find_plugin(name)
+    plugin = entry.load()
+    specs = option_specs(plugin)
+    if as_json:
+        options = [
+            {"name": spec.name, "default": plain(spec.default), "allowed": spec.allowed}
+            | {"help": spec.help}
+            for spec in specs
+        ]
+        facts = {"requires": plugin.requires, "on_error": plugin.on_error, "options": options}
+        click.echo(json.dumps(_entry_facts(entry) | facts, indent=2))
+        return
+    click.echo(f"{entry.name} ({entry.origin}): {entry.describe()}")
+    click.echo(f"requires: {', '.join(plugin.requires) or 'nothing'}")
+    click.echo(f"when it fails: {_ON_ERROR[plugin.on_error]}")
+    rows = [("option", "default", "allowed", "meaning")]
+    rows += [
+        (f"--{name}.{spec.flag_name}", str(plain(spec.default)), spec.allowed, spec.help)
+        for spec in specs
+    ]
+    click.echo(f"\n{_table(rows)}" if specs else "options: none")
+
+
+_ON_ERROR = {
+    "stop": "the run stops",
+    "detach": "the run goes on without it (with --strict it stops)",
+}
+
+
+class _LogHandler(logging.Handler):
+    """Writes to standard error, above the progress bars where there are some."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        text = self.format(record)
+        if record.levelno >= logging.WARNING:
+            color = "red" if record.levelno >= logging.ERROR else "yellow"
+            level = click.style(f"{record.levelname.lower()}: ", fg=color, bold=True)
+            text = level + text if sys.stderr.isatty() else click.unstyle(level) + text
+        tqdm.write(text, file=sys.stderr)
+
+
+def _set_up_logging(*, quiet: bool, verbose: bool) -> None:
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    logging.basicConfig(
+        handlers=[_LogHandler()], format="%(message)s", level=logging.WARNING, force=True
+    )
+    logger.setLevel(level)
+    # Ignite reports each error that passes through an engine; here it is told once, as a message.
+    logging.getLogger("ignite").setLevel(logging.INFO if verbose else logging.CRITICAL)

@@ -1,0 +1,105 @@
+"""What a run is asked to do, and the file that may say it."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, dataclass_transform
+
+from .errors import ConfigError
+from .options import make_options_class, option
+
+DEFAULT_PLUGINS = ("progress", "accuracy", "best", "timing", "plot")
+"""The plugins that ``ignite-threenet run`` attaches where none are named."""
+
+# NumPy's legacy seeding, which Ignite's manual_seed also calls, takes 32 bits.
+_LARGEST_SEED = 2**32 - 1
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class _FrozenOptions:
+    def __init_subclass__(cls) -> None:
+        make_options_class(cls, frozen=True)
+
+
+class RunConfig(_FrozenOptions):
+    """What a run is asked to do.
+
+    Raises:
+        OptionError: an option has a value that is not allowed.
+        ConfigError: the options contradict each other.
+
+    Example:
+        >>> RunConfig(dataset="mnist", epochs=40, lr=1e-2).batch_size
+        256
+        >>> RunConfig(epochs=0)
+        Traceback (most recent call last):
+        ignite_threenet.errors.OptionError: RunConfig.epochs: 0 is out of range; \
+expected an integer at least 1
+    """
+
+    dataset: str = option(
+        "auto",
+        help="auto, mnist, fashion-mnist, kmnist or digits; auto is mnist where it can be had, "
+        "else digits",
+    )
+    data_dir: Path = option(Path("data"), help="directory that holds the datasets")
+    valid_size: int = option(
+        0, help="training samples held out as the split 'valid', chosen by the seed", min=0
+    )
+    epochs: int = option(500, help="passes over the training set", min=1)
+    batch_size: int = option(256, help="samples in a batch", min=1)
+    lr: float = option(1e-3, help="learning rate of SGD", above=0)
+    momentum: float = option(0.0, help="momentum of SGD", min=0)
+    weight_decay: float = option(0.0, help="weight decay (L2 penalty) of SGD", min=0)
+    nesterov: bool = option(False, help="Nesterov momentum")
+    seed: int = option(
+        0, help="seed of the weights and of the order of batches", min=0, max=_LARGEST_SEED
+    )
+    device: str = option("auto", help="auto (cuda, then mps, then cpu), or a device's name")
+    out: Path | None = option(
+        None, help="directory for the run's files; by default runs/<date-time>-<dataset>"
+    )
+    force: bool = option(False, help="replace the run that the directory holds")
+    strict: bool = option(False, help="stop also when a plugin fails that only shows something")
+
+    def __post_init__(self) -> None:
+        if self.nesterov and self.momentum == 0:
+            raise ConfigError("nesterov: needs a momentum above 0, and momentum is 0")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the options by name, in the order of declaration."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def read_config_file(path: Path) -> Mapping[str, Any]:
+    """Read a TOML file of options: a run's at the top, a plugin's in a section of its name.
+
+    Returns:
+        The file's content, with ``_`` for ``-`` in the keys of options.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not TOML; the message says where.
+    """
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    options = {key: value for key, value in content.items() if not isinstance(value, dict)}
+    sections = {key: value for key, value in content.items() if isinstance(value, dict)}
+    return _underscored(options, f"{path}") | {
+        name: _underscored(section, f"{path}: [{name}]") for name, section in sections.items()
+    }
+
+
+def _underscored(options: Mapping[str, Any], where: str) -> dict[str, Any]:
+    renamed: dict[str, Any] = {}
+    for key, value in options.items():
+        name = key.replace("-", "_")
+        if name in renamed:
+            raise ConfigError(f"{where}: {key!r} is given twice, with '-' and with '_'")
+        renamed[name] = value
+    return renamed

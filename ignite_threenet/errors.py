@@ -1,0 +1,160 @@
+"""The errors of ignite-threenet, in one tree.
+
+ThreeNetError
+├── ConfigError           what was asked for cannot be done
+│   ├── OptionError       an option has a value that is not allowed
+│   ├── UnknownNameError  a name that does not exist: a dataset, a plugin, an option, a key
+│   └── DirectoryError    a run's directory holds something that must not be overwritten
+├── DataError             a dataset is missing, damaged or out of reach
+├── PluginError           a plugin cannot be used
+│   ├── PluginLoadError   it cannot be imported, or is not a plugin
+│   ├── PluginChoiceError plugins that cannot run together: two of one name, a cycle, a missing one
+│   └── PluginFailedError     it raised while the run went on
+└── DivergedError         the loss is no longer finite
+
+A message says where, what value, what is allowed, and the nearest match; the same facts are
+attributes of the error. ``exit_code`` is what the command line exits with: 2 for what the user
+asked for, 1 for what went wrong.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ThreeNetError(Exception):
+    """The root of the tree."""
+
+    exit_code = 1
+
+
+class ConfigError(ThreeNetError):
+    """What was asked for cannot be done."""
+
+    exit_code = 2
+
+
+class OptionError(ConfigError):
+    """An option has a value that is not allowed.
+
+    Attributes:
+        where: the option as its user wrote it (``--lr``, ``run.toml: lr``, ``RunConfig.lr``).
+        value: the refused value.
+        problem: what is wrong with it (``is not an integer``).
+        allowed: what would be accepted.
+    """
+
+    def __init__(self, where: str, value: object, problem: str, allowed: str) -> None:
+        super().__init__(f"{where}: {value!r} {problem}; expected {allowed}")
+        self.where = where
+        self.value = value
+        self.problem = problem
+        self.allowed = allowed
+
+
+class UnknownNameError(ConfigError):
+    """A name that does not exist.
+
+    Attributes:
+        name: the unknown name.
+        nearest: the existing name most like it, or None.
+        known: the names that exist, sorted.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
+        self.name = name
+        self.known = sorted(known)
+        self.nearest = nearest(name, self.known)
+        prefix = f"{where}: " if where else ""
+        guess = f"; did you mean {self.nearest!r}?" if self.nearest else "."
+        choices = f" Known: {', '.join(self.known)}" if self.known else ""
+        super().__init__(f"{prefix}unknown {kind} {name!r}{guess}{choices}")
+
+
+class DirectoryError(ConfigError):
+    """A run's directory holds something that must not be overwritten, or cannot be written.
+
+    Attributes:
+        path: the directory.
+    """
+
+    def __init__(self, path: object, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+
+
+class DataError(ThreeNetError):
+    """A dataset is missing, damaged or out of reach."""
+
+
+class PluginError(ThreeNetError):
+    """A plugin cannot be used.
+
+    Attributes:
+        plugin: the plugin's name.
+        distribution: the distribution that it comes from, with its version, or "".
+    """
+
+    def __init__(self, plugin: str, distribution: str, problem: str) -> None:
+        origin = f" ({distribution})" if distribution else ""
+        super().__init__(f"plugin {plugin!r}{origin} {problem}")
+        self.plugin = plugin
+        self.distribution = distribution
+
+
+class PluginLoadError(PluginError):
+    """A plugin cannot be imported, or what its entry point names is not a plugin."""
+
+    exit_code = 2
+
+
+class PluginChoiceError(PluginError):
+    """The plugins asked for cannot run together."""
+
+    exit_code = 2
+
+
+class PluginFailedError(PluginError):
+    """A plugin raised while the run went on; the cause is chained.
+
+    Attributes:
+        where: the event or the method that was running.
+        epoch: the trainer's epoch at that time.
+    """
+
+    def __init__(
+        self, plugin: str, distribution: str, where: str, epoch: int, cause: BaseException
+    ) -> None:
+        reason = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+        super().__init__(plugin, distribution, f"failed at {where}, epoch {epoch}: {reason}")
+        self.where = where
+        self.epoch = epoch
+
+
+class DivergedError(ThreeNetError):
+    """The loss is no longer finite.
+
+    Attributes:
+        epoch: the epoch in which that was seen, from 1.
+        iteration: the first iteration with such a loss, counted over the whole run, from 1.
+        loss: that loss.
+    """
+
+    def __init__(self, epoch: int, iteration: int, loss: float) -> None:
+        super().__init__(
+            f"the loss became {loss} at epoch {epoch}, iteration {iteration}; "
+            "a smaller learning rate (--lr) usually helps"
+        )
+        self.epoch = epoch
+        self.iteration = iteration
+        self.loss = loss
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Find the name that a typing error most likely meant.
+
+    Example:
+        >>> nearest("bset", ["accuracy", "best", "plot"])
+        'best'
+    """
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None

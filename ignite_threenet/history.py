@@ -1,0 +1,207 @@
+"""What was measured, epoch by epoch, in memory and in metrics.jsonl."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor
+
+from .errors import DivergedError
+from .options import plain
+
+# Losses wait on the device this long, so that the host seldom waits for the device, and their
+# number stays bounded in an epoch of any length.
+_ITERATIONS_BETWEEN_READS = 1000
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One finished epoch of training.
+
+    Attributes:
+        epoch: its number, from 1.
+        iteration: iterations since the run began.
+        loss: mean over the epoch's samples, each at its own iteration; nats for NLLLoss.
+        last_loss: mean over the last batch.
+        seconds: time taken, without what handlers do at the epoch's end.
+        samples: samples seen in the epoch.
+    """
+
+    epoch: int
+    iteration: int
+    loss: float
+    last_loss: float
+    seconds: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One pass of an evaluator over its split.
+
+    Attributes:
+        split: train, valid or test.
+        epoch: the trainer's epoch at that time.
+        metrics: the metrics by name; accuracy is a share from 0 to 1.
+        seconds: time taken.
+        final: whether this is the test of the model that the run ended with.
+    """
+
+    split: str
+    epoch: int
+    metrics: Mapping[str, float]
+    seconds: float
+    final: bool
+
+
+class History:
+    """The measurements of a run.
+
+    Attributes:
+        epochs: the epochs of training, in order.
+        measurements: the passes of the evaluators, in order.
+        training_ended: whether what is measured now is the test of the final model.
+    """
+
+    def __init__(self) -> None:
+        self.epochs: list[EpochRecord] = []
+        self.measurements: list[Measurement] = []
+        self.training_ended = False
+        self._write_line: Callable[[str], None] | None = None
+
+    def end_training(self) -> None:
+        """Take what is measured from now on as the test of the final model."""
+        self.training_ended = True
+
+    def write_to(self, write_line: Callable[[str], None]) -> None:
+        """Pass each record on, from now on, as a line of JSON."""
+        self._write_line = write_line
+
+    def add_epoch(self, record: EpochRecord) -> None:
+        """Note a finished epoch."""
+        self.epochs.append(record)
+        self._write({"record": "epoch"} | asdict(record))
+
+    def add_measurement(self, measurement: Measurement) -> None:
+        """Note a pass of an evaluator."""
+        self.measurements.append(measurement)
+        self._write({"record": "measurement"} | asdict(measurement))
+
+    def of_split(self, split: str) -> list[Measurement]:
+        """List the measurements of a split made during training, in order."""
+        return [
+            measurement
+            for measurement in self.measurements
+            if measurement.split == split and not measurement.final
+        ]
+
+    def best(self, split: str) -> Measurement | None:
+        """Find the measurement of a split with the highest accuracy; the later one of equals."""
+        return max(
+            reversed(self.of_split(split)),
+            key=lambda measurement: measurement.metrics["accuracy"],
+            default=None,
+        )
+
+    @property
+    def final_test(self) -> Measurement | None:
+        """The test of the model that the run ended with."""
+        return next((m for m in reversed(self.measurements) if m.final), None)
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        if self._write_line is not None:
+            self._write_line(json.dumps(plain(record), allow_nan=False))
+
+
+class EpochRecorder:
+    """Sums up each epoch of a trainer whose output is the batch's mean loss.
+
+    Losses stay on the device until the epoch ends, so that the loop never waits for one.
+    """
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._start()
+
+    def attach(self, trainer: Engine) -> None:
+        """Listen to a trainer."""
+        trainer.add_event_handler(Events.EPOCH_STARTED, self._start)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self._record)
+
+    def _start(self) -> None:
+        self._start_time = time.perf_counter()
+        self._losses: list[Tensor] = []
+        self._batch_sizes: list[int] = []
+        self._loss_sum, self._samples, self._last_loss = 0.0, 0, math.nan
+
+    def _collect(self, trainer: Engine) -> None:
+        self._losses.append(trainer.state.output)  # type: ignore[arg-type]
+        self._batch_sizes.append(len(trainer.state.batch[1]))  # type: ignore[index]
+        if len(self._losses) == _ITERATIONS_BETWEEN_READS:
+            self._read(trainer)
+
+    def _read(self, trainer: Engine) -> None:
+        """Fetch the losses collected so far.
+
+        Raises:
+            DivergedError: one of them is not finite.
+        """
+        losses = torch.stack(self._losses).cpu().double()
+        finite = losses.isfinite()
+        if not finite.all():
+            first = int(finite.logical_not().nonzero()[0])
+            iteration = trainer.state.iteration - len(losses) + first + 1
+            raise DivergedError(trainer.state.epoch, iteration, losses[first].item())
+        self._loss_sum += losses.dot(torch.tensor(self._batch_sizes).double()).item()
+        self._samples += sum(self._batch_sizes)
+        self._last_loss = losses[-1].item()
+        self._losses, self._batch_sizes = [], []
+
+    def _record(self, trainer: Engine) -> None:
+        if self._losses:
+            self._read(trainer)
+        self._history.add_epoch(
+            EpochRecord(
+                epoch=trainer.state.epoch,
+                iteration=trainer.state.iteration,
+                loss=self._loss_sum / self._samples,
+                last_loss=self._last_loss,
+                seconds=time.perf_counter() - self._start_time,
+                samples=self._samples,
+            )
+        )
+
+
+class MeasurementRecorder:
+    """Notes each pass of an evaluator, with the trainer's epoch: an evaluator's own is always 1."""
+
+    def __init__(self, history: History, split: str, trainer: Engine) -> None:
+        self._history = history
+        self._split = split
+        self._trainer = trainer
+        self._start_time = 0.0
+
+    def attach(self, evaluator: Engine) -> None:
+        """Listen to an evaluator, after its metrics."""
+        evaluator.add_event_handler(Events.STARTED, self._start)
+        evaluator.add_event_handler(Events.COMPLETED, self._record)
+
+    def _start(self) -> None:
+        self._start_time = time.perf_counter()
+
+    def _record(self, evaluator: Engine) -> None:
+        self._history.add_measurement(
+            Measurement(
+                split=self._split,
+                epoch=self._trainer.state.epoch,
+                metrics=dict(evaluator.state.metrics),
+                seconds=time.perf_counter() - self._start_time,
+                final=self._history.training_ended,
+            )
+        )

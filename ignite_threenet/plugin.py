@@ -1,0 +1,327 @@
+"""Plugins: what one is, and the registry that finds, loads, checks and orders them.
+
+Nothing is imported to find a plugin; only the plugins of a run are imported.
+"""
+
+import ast
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
+
+from .errors import PluginChoiceError, PluginLoadError, UnknownNameError
+from .options import OptionSpec, make_options_class, option_specs
+
+if TYPE_CHECKING:
+    from .run import Run
+
+ENTRY_POINT_GROUP = "ignite_threenet.plugins"
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False)
+class Plugin:
+    """Something that attaches handlers to a run's engines.
+
+    A subclass declares its options with option(), and becomes a keyword-only dataclass of them.
+
+    Attributes:
+        requires: names of the plugins that must run too, and whose handlers run first.
+        on_error: what a failure does: ``stop`` the run, or ``detach`` the plugin, for one that
+            only shows something.
+        name: the plugin's name in its run.
+        distribution: the distribution that it was installed from, with its version, or "".
+
+    Example:
+        >>> class Patience(Plugin):
+        ...     patience: int = option(3, help="measurements to wait", min=1)
+        >>> Patience(patience=5).patience
+        5
+    """
+
+    requires: ClassVar[tuple[str, ...]] = ()
+    on_error: ClassVar[Literal["stop", "detach"]] = "stop"
+    name: ClassVar[str] = ""
+    distribution: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        make_options_class(cls, eq=False)
+        for spec in option_specs(cls):
+            if hasattr(Plugin, spec.name):
+                raise TypeError(f"{cls.__name__}.{spec.name}: every plugin has that already")
+        if "name" not in cls.__dict__:
+            cls.name = _kebab_case(cls.__name__)
+
+    def attach(self, run: "Run") -> None:
+        """Register the plugin's handlers.
+
+        The engines and the model are there; the data is from Events.STARTED on.
+        """
+
+    def close(self, error: BaseException | None) -> None:
+        """Release what the plugin holds; called at the end, however the run ended.
+
+        Args:
+            error: what ended the run, or None where it went well.
+        """
+
+    def summary(self) -> Mapping[str, Any]:
+        """Give what the plugin adds to summary.json, as plain values."""
+        return {}
+
+
+@dataclass(frozen=True)
+class PluginEntry:
+    """An installed plugin, not imported.
+
+    Attributes:
+        name: the entry point's name.
+        value: what it points to, as ``module:Class``.
+        distribution: the distribution's name.
+        version: the distribution's version.
+    """
+
+    name: str
+    value: str
+    distribution: str
+    version: str
+
+    @property
+    def origin(self) -> str:
+        """The distribution with its version."""
+        return f"{self.distribution} {self.version}".strip()
+
+    def describe(self) -> str:
+        """Give the first line of the plugin's docstring, without importing it."""
+        module, _, attribute = self.value.partition(":")
+        docstring = _class_docstring(module, attribute.strip())
+        return docstring.splitlines()[0] if docstring else ""
+
+    def load(self) -> type[Plugin]:
+        """Import the plugin.
+
+        Raises:
+            PluginLoadError: the import fails, or what it brings is not a Plugin.
+        """
+        entry_point = importlib.metadata.EntryPoint(self.name, self.value, ENTRY_POINT_GROUP)
+        try:
+            loaded = entry_point.load()
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise PluginLoadError(
+                self.name, self.origin, f"cannot be imported from {self.value}: {reason}"
+            ) from error
+        if not (isinstance(loaded, type) and issubclass(loaded, Plugin)):
+            raise PluginLoadError(
+                self.name, self.origin, f"is not a subclass of ignite_threenet.Plugin: {self.value}"
+            )
+        return loaded
+
+
+@dataclass(frozen=True)
+class ChosenPlugin:
+    """A plugin that takes part in a run.
+
+    Attributes:
+        name: its name in the run.
+        cls: its class.
+        distribution: the distribution with its version, or "".
+        required_by: the plugin that brought it, or None where the user named it.
+        instance: the plugin itself where the user made it.
+    """
+
+    name: str
+    cls: type[Plugin]
+    distribution: str
+    required_by: str | None
+    instance: Plugin | None = None
+
+    @property
+    def specs(self) -> tuple[OptionSpec, ...]:
+        """The plugin's options."""
+        return option_specs(self.cls)
+
+    def create(self, **options: Any) -> Plugin:
+        """Make the plugin, unless the user made it."""
+        plugin = self.instance if self.instance is not None else self.cls(**options)
+        # On the instance: one class may take part under several names.
+        plugin.__dict__.update(name=self.name, distribution=self.distribution)
+        return plugin
+
+
+def find_plugins() -> dict[str, list[PluginEntry]]:
+    """List what is installed, by name, without importing any of it.
+
+    Returns:
+        The entries of each name, sorted; more than one where distributions clash.
+    """
+    found: dict[str, list[PluginEntry]] = {}
+    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        distribution = entry_point.dist
+        entry = PluginEntry(
+            entry_point.name,
+            entry_point.value,
+            distribution.name if distribution else "",
+            distribution.version if distribution else "",
+        )
+        found.setdefault(entry.name, []).append(entry)
+    return {name: sorted(found[name], key=lambda entry: entry.origin) for name in sorted(found)}
+
+
+def find_plugin(name: str, required_by: str | None = None) -> PluginEntry:
+    """Find one installed plugin.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+        PluginChoiceError: several distributions bring one of that name.
+    """
+    installed = find_plugins()
+    entries = installed.get(name)
+    if not entries:
+        where = f"plugin {required_by!r} requires another" if required_by else ""
+        raise UnknownNameError("plugin", name, installed, where)
+    if len(entries) > 1:
+        origins = " and ".join(entry.origin for entry in entries)
+        raise PluginChoiceError(
+            name, "", f"comes from several distributions: {origins}; uninstall all but one"
+        )
+    return entries[0]
+
+
+def select_plugins(items: Iterable[str], default: Sequence[str]) -> tuple[list[str], set[str]]:
+    """Read a selection such as ``best,plot``, ``+acme`` or ``no:plot``.
+
+    Args:
+        items: names, each perhaps with ``+`` or ``no:`` before it, or several joined by commas.
+        default: what ``+`` adds to, and ``no:`` takes away from, where no plain name is given.
+
+    Returns:
+        The names chosen, in order, and the names taken away.
+
+    Example:
+        >>> select_plugins(["+acme,no:plot"], default=["best", "plot"])
+        (['best', 'acme'], {'plot'})
+        >>> select_plugins(["none"], default=["best", "plot"])
+        ([], set())
+    """
+    words = [word.strip() for item in items for word in item.split(",") if word.strip()]
+    plain = [word for word in words if not word.startswith(("+", "no:"))]
+    added = [word[1:].strip() for word in words if word.startswith("+")]
+    removed = {word[3:].strip() for word in words if word.startswith("no:")}
+    base = plain if plain else list(default)
+    chosen = dict.fromkeys(name for name in [*base, *added] if name != "none")
+    return [name for name in chosen if name not in removed], removed
+
+
+def resolve_plugins(
+    wanted: Iterable[str | Plugin], removed: Iterable[str] = ()
+) -> list[ChosenPlugin]:
+    """Add what the wanted plugins require, and put them in order: requirements first.
+
+    Args:
+        wanted: names of installed plugins, or plugins.
+        removed: names that must not be added.
+
+    Returns:
+        The plugins of the run. Imports them, and no others.
+
+    Raises:
+        UnknownNameError: a name is not installed.
+        PluginLoadError: a plugin cannot be imported.
+        PluginChoiceError: two plugins have one name, requirements form a cycle, or a plugin
+            that another requires was taken away.
+    """
+    resolver = _Resolver(wanted, removed)
+    return resolver.resolve()
+
+
+class _Resolver:
+    """One depth-first walk over the requirements of the wanted plugins."""
+
+    def __init__(self, wanted: Iterable[str | Plugin], removed: Iterable[str]) -> None:
+        self._instances: dict[str, Plugin] = {}
+        self._names: list[str] = []
+        for item in wanted:
+            name = item if isinstance(item, str) else item.name
+            if isinstance(item, Plugin):
+                if name in self._instances:
+                    raise PluginChoiceError(name, "", "is given twice; a run has one of each name")
+                self._instances[name] = item
+            self._names.append(name)
+        self._removed = set(removed)
+        for name in self._removed - self._instances.keys():
+            find_plugin(name)
+        self._chosen: dict[str, ChosenPlugin] = {}
+
+    def resolve(self) -> list[ChosenPlugin]:
+        for name in self._names:
+            self._visit(name, path=())
+        return list(self._chosen.values())
+
+    def _visit(self, name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            cycle = " -> ".join([*path[path.index(name) :], name])
+            raise PluginChoiceError(name, "", f"requires itself: {cycle}")
+        if name in self._chosen:
+            return
+        parent = path[-1] if path else None
+        if name in self._removed and parent is not None:
+            raise PluginChoiceError(parent, "", f"requires {name!r}, which no:{name} takes away")
+        plugin = self._load(name, parent)
+        for required in plugin.cls.requires:
+            self._visit(required, (*path, name))
+        self._chosen[name] = plugin
+
+    def _load(self, name: str, parent: str | None) -> ChosenPlugin:
+        required_by = None if name in self._names else parent
+        instance = self._instances.get(name)
+        if instance is not None:
+            cls = type(instance)
+            return ChosenPlugin(name, cls, instance.distribution, required_by, instance)
+        entry = find_plugin(name, parent)
+        return ChosenPlugin(name, entry.load(), entry.origin, required_by)
+
+
+def _kebab_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+
+
+def _class_docstring(module: str, class_name: str) -> str | None:
+    """Read a class's docstring from its source; None where there is none to be read."""
+    spec = _find_spec(module)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    try:
+        tree = ast.parse(Path(spec.origin).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return None
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == class_name:
+            return ast.get_docstring(node)
+    return None
+
+
+def _find_spec(module: str) -> ModuleSpec | None:
+    """Find a module's file as the import system would, but import no parent package."""
+    search_path: list[str] | None = None
+    spec: ModuleSpec | None = None
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        spec = _ask_finders(".".join(parts[:depth]), search_path)
+        if spec is None:
+            return None
+        search_path = list(spec.submodule_search_locations or [])
+    return spec
+
+
+def _ask_finders(name: str, search_path: list[str] | None) -> ModuleSpec | None:
+    for finder in sys.meta_path:
+        find_spec = getattr(finder, "find_spec", None)
+        spec: ModuleSpec | None = find_spec(name, search_path) if find_spec else None
+        if spec is not None:
+            return spec
+    return None

@@ -1,0 +1,174 @@
+"""What a run writes about itself: what it was made from, and how it ended."""
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .device import describe_device
+from .directory import SUMMARY
+from .errors import DivergedError
+from .options import option_specs, plain
+
+if TYPE_CHECKING:
+    from .attachment import Attachment
+    from .data import Dataset
+    from .run import Run
+
+_PACKAGES = ("torch", "torchvision", "pytorch-ignite", "matplotlib", "numpy")
+_GIT_TIMEOUT_S = 5.0
+
+
+def build_manifest(run: "Run", dataset: "Dataset | None") -> dict[str, Any]:
+    """Describe what a run is made from: enough to tell two runs apart, and to repeat one.
+
+    Args:
+        run: the run.
+        dataset: the dataset that was loaded, or None where the user gave loaders.
+    """
+    return {
+        "versions": {
+            "ignite_threenet": version("ignite-threenet"),
+            "python": platform.python_version(),
+            **{package: version(package) for package in _PACKAGES},
+        },
+        "platform": platform.platform(),
+        "device": describe_device(run.device),
+        "threads": torch.get_num_threads(),
+        "git": _git_commit(Path.cwd()),
+        "dataset": {
+            "name": run.dataset_name,
+            "sha256": dict(dataset.sha256) if dataset else {},
+        },
+        "seed": run.config.seed,
+        **describe_options(run),
+    }
+
+
+def describe_options(run: "Run") -> dict[str, Any]:
+    """Give the resolved options of a run and of its plugins, each with its source."""
+
+    def resolved(owner: object, prefix: str = "") -> dict[str, Any]:
+        return {
+            spec.name: {
+                "value": plain(getattr(owner, spec.name)),
+                "source": run.sources.get(f"{prefix}{spec.name}", "default"),
+            }
+            for spec in option_specs(type(owner))
+        }
+
+    return {
+        "config": resolved(run.config),
+        "plugins": [
+            {
+                "name": name,
+                "distribution": plugin.distribution,
+                "options": resolved(plugin, f"{name}."),
+            }
+            for name, plugin in run.plugins.items()
+        ],
+    }
+
+
+def build_plan(run: "Run", required_by: Mapping[str, str | None]) -> dict[str, Any]:
+    """Describe what a run would do.
+
+    Args:
+        run: the run, not started.
+        required_by: for each plugin, the one that requires it, or None where the user named it.
+    """
+    options = describe_options(run)
+    plugins = [
+        plugin | {"required_by": required_by[plugin["name"]]} for plugin in options["plugins"]
+    ]
+    return {
+        "model": type(run.model).__name__,
+        "dataset": run.dataset_name,
+        "device": describe_device(run.device),
+        "config": options["config"],
+        "plugins": plugins,
+        "handlers": [
+            {
+                "engine": registration.engine,
+                "event": registration.event,
+                "plugin": registration.owner,
+                "handler": registration.handler,
+            }
+            for registration in run.registrations
+        ],
+    }
+
+
+def build_summary(run: "Run", error: BaseException | None, seconds: float) -> dict[str, Any]:
+    """Describe how a run ended.
+
+    Args:
+        run: the run, its plugins closed.
+        error: what ended it, or None where it went well.
+        seconds: time taken in all.
+    """
+    final_test = run.history.final_test
+    best = {split: run.history.best(split) for split in run.evaluators}
+    files = run.directory.files
+    return plain(  # type: ignore[no-any-return]
+        {
+            "status": _status(error),
+            "error": str(error) or type(error).__name__ if error is not None else None,
+            "dataset": run.dataset_name,
+            "device": describe_device(run.device),
+            "epochs": len(run.history.epochs),
+            "iterations": run.trainer.state.iteration,
+            "best_accuracy": {
+                split: {"accuracy": measurement.metrics["accuracy"], "epoch": measurement.epoch}
+                for split, measurement in best.items()
+                if measurement is not None
+            },
+            "test": final_test.metrics if final_test is not None else None,
+            "seconds": seconds,
+            "directory": run.directory.path,
+            "files": files if SUMMARY in files else [*files, SUMMARY],
+            "plugins": {
+                attachment.name: _plugin_summary(attachment) for attachment in run.attachments
+            },
+            "detached": {
+                attachment.name: str(attachment.failure)
+                for attachment in run.attachments
+                if attachment.failure is not None
+            },
+        }
+    )
+
+
+def _status(error: BaseException | None) -> str:
+    if error is None:
+        return "completed"
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return "diverged" if isinstance(error, DivergedError) else "failed"
+
+
+def _plugin_summary(attachment: "Attachment") -> Any:
+    return attachment.call("summary", attachment.plugin.summary) or {}
+
+
+def _git_commit(directory: Path) -> dict[str, Any] | None:
+    """Find the commit that the directory is at; None where there is none."""
+    commit = _git(directory, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {"commit": commit, "changed": bool(_git(directory, "status", "--porcelain"))}
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(directory), *arguments]
+    try:
+        result = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+            command, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()

@@ -1,0 +1,30 @@
+"""Measures the accuracy while training goes on."""
+
+from typing import Literal
+
+from ignite.engine import Engine, Events
+
+from ignite_threenet import Plugin, Run, option
+
+
+class Accuracy(Plugin):
+    """Measure the accuracy every few epochs, and once more at the end."""
+
+    every: int = option(20, help="epochs between two measurements", min=1)
+    split: Literal["train", "valid", "test"] = option("train", help="split that is measured")
+
+    def attach(self, run: Run) -> None:
+        run.require_split(self.split, f"{self.name}.split")
+        self._measured_epoch = 0
+        run.trainer.add_event_handler(Events.EPOCH_COMPLETED(every=self.every), self.measure, run)
+        run.trainer.add_event_handler(Events.COMPLETED, self.measure_last, run)
+
+    def measure(self, trainer: Engine, run: Run) -> None:
+        """Measure the split; whoever wants the result listens to its evaluator."""
+        run.evaluate(self.split)
+        self._measured_epoch = trainer.state.epoch
+
+    def measure_last(self, trainer: Engine, run: Run) -> None:
+        """Measure the last epoch, unless that was done."""
+        if self._measured_epoch != trainer.state.epoch:
+            self.measure(trainer, run)

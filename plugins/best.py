@@ -1,0 +1,68 @@
+"""Keeps the model at its highest accuracy."""
+
+import copy
+import io
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from ignite_threenet import Plugin, Run, option
+
+logger = logging.getLogger("ignite_threenet.best")
+
+FILE_NAME = "best.pt"
+
+
+class Best(Plugin):
+    """Keep the model at its highest accuracy, and end the run with it."""
+
+    requires = ("accuracy",)
+    split: Literal["train", "valid", "test"] | None = option(
+        None, help="split whose accuracy counts; by default the one that 'accuracy' measures"
+    )
+
+    def attach(self, run: Run) -> None:
+        self.model: nn.Module | None = None
+        self.accuracy, self.epoch = float("-inf"), 0
+        accuracy = run.plugins["accuracy"]
+        split: str = self.split if self.split is not None else getattr(accuracy, "split", "train")
+        evaluator = run.require_split(split, f"{self.name}.split")
+        self._listener = evaluator.add_event_handler(Events.COMPLETED, self.compare, run)
+        run.trainer.add_event_handler(Events.COMPLETED, self.restore, run)
+
+    def compare(self, evaluator: Engine, run: Run) -> None:
+        """Keep the model where it is at least as good as any before, and finite."""
+        accuracy = evaluator.state.metrics["accuracy"]
+        if accuracy < self.accuracy or not _is_finite(run.model):
+            return
+        self.model = copy.deepcopy(run.model)
+        self.accuracy, self.epoch = accuracy, run.trainer.state.epoch
+        run.directory.write(FILE_NAME, _serialized(self.model))
+
+    def restore(self, run: Run) -> None:
+        """Let the run end with the best model."""
+        self._listener.remove()
+        if self.model is None:
+            logger.warning("best: nothing was measured, so the run ends with its last model")
+        else:
+            run.model.load_state_dict(self.model.state_dict())
+
+    def summary(self) -> Mapping[str, Any]:
+        if self.model is None:
+            return {}
+        return {"accuracy": self.accuracy, "epoch": self.epoch, "file": FILE_NAME}
+
+
+def _is_finite(model: nn.Module) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
+
+
+def _serialized(model: nn.Module) -> bytes:
+    """Give the weights as ``torch.load(path, weights_only=True)`` reads them, for the CPU."""
+    buffer = io.BytesIO()
+    torch.save({name: tensor.cpu() for name, tensor in model.state_dict().items()}, buffer)
+    return buffer.getvalue()
