@@ -37,6 +37,7 @@ class Plugin:
         distribution: the distribution that it was installed from, with its version, or "".
 
     Example:
+        >>> from ignite_threenet import option
         >>> class Patience(Plugin):
         ...     patience: int = option(3, help="measurements to wait", min=1)
         >>> Patience(patience=5).patience

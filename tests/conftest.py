@@ -1,0 +1,103 @@
+"""What several test modules share."""
+
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ignite_threenet import RunConfig, sources
+
+Batches = list[tuple[Tensor, Tensor]]
+MakeBatches = Callable[..., Batches]
+MakeConfig = Callable[..., RunConfig]
+InstallDistribution = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whatever a test writes without saying where land in its own directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _own_random_state() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture
+def make_batches() -> MakeBatches:
+    """Make batches of an easy task: one of ten pixels is bright, and says the class."""
+
+    def make(count: int = 4, batch_size: int = 16, seed: int = 0) -> Batches:
+        generator = torch.Generator().manual_seed(seed)
+        batches = []
+        for _ in range(count):
+            labels = torch.randint(10, (batch_size,), generator=generator)
+            images = torch.rand(batch_size, 784, generator=generator)
+            images[torch.arange(batch_size), labels] = 10.0
+            batches.append((images, labels))
+        return batches
+
+    return make
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> MakeConfig:
+    """Make the configuration of a short run in the test's own directory."""
+
+    def make(**options: object) -> RunConfig:
+        defaults: dict[str, object] = {"epochs": 3, "lr": 0.1, "out": tmp_path / "run"}
+        return RunConfig(**(defaults | options))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def small_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw few digits, where a test needs a named dataset and not a good one."""
+    monkeypatch.setattr(sources, "_DIGITS_TRAIN", 512)
+    monkeypatch.setattr(sources, "_DIGITS_TEST", 128)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every server be out of reach."""
+    monkeypatch.setattr(sources, "_any_reachable", lambda urls: False)
+
+
+@pytest.fixture
+def install_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallDistribution:
+    """Lay out an installed distribution with plugins, as pip leaves it, and put it on sys.path."""
+
+    def install(
+        name: str, entry_points: dict[str, str], modules: dict[str, str], version: str = "1.0"
+    ) -> Path:
+        site = tmp_path / f"site-{name}"
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        lines = [f"{key} = {value}" for key, value in entry_points.items()]
+        (info / "entry_points.txt").write_text("\n".join(["[ignite_threenet.plugins]", *lines, ""]))
+        for module, source in modules.items():
+            path = site / f"{module.replace('.', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(source))
+        monkeypatch.syspath_prepend(str(site))
+        return site
+
+    return install
+
+
+@pytest.fixture
+def mnist_dir() -> Path:
+    """Find the real MNIST; skip where it is not on disk."""
+    root = Path(__file__).parents[1]
+    for directory in (root / "data", root.parent / "shared" / "data"):
+        if (directory / "MNIST" / "raw" / sources.TRAIN_IMAGES).is_file():
+            return directory
+    pytest.skip("the real MNIST is not on disk (looked in data/ and ../shared/data/)")
