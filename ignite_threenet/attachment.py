@@ -30,7 +30,7 @@ class Registration:
     Attributes:
         engine: the engine's name.
         event: the event, with its filter: ``EPOCH_COMPLETED(every=20)``.
-        handler: the handler's qualified name.
+        handler: the handler's name, with that of its class.
         owner: the plugin that registered it, or None for the run itself.
     """
 
@@ -197,4 +197,7 @@ def describe_event(event: Any) -> str:
 
 
 def _qualified_name(function: Callable[..., Any]) -> str:
+    owner = getattr(function, "__self__", None)
+    if owner is not None:
+        return f"{type(owner).__name__}.{function.__name__}"
     return getattr(function, "__qualname__", type(function).__qualname__)

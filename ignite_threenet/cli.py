@@ -31,6 +31,7 @@ from .plugin import (
 _ENVIRONMENT_PREFIX = "IGNITE_THREENET"
 _PLUGINS_KEY = "plugins"
 _CHOSEN_KEY = "ignite_threenet.chosen"
+_MISSING_KEY = "ignite_threenet.missing"
 
 logger = logging.getLogger(__package__)
 
@@ -65,12 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-class _TerminatedError(KeyboardInterrupt):
+class _TerminatedError(BaseException):
     """SIGTERM arrived; the run closes as it does at Ctrl-C."""
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise _TerminatedError
+    raise _TerminatedError("terminated")
 
 
 def _fail(message: str, code: int) -> int:
@@ -137,7 +138,7 @@ class _RunCommand(click.Command):
             if not ctx.resilient_parsing and "--help" not in args:
                 raise
             ctx.meta[_CHOSEN_KEY] = []
-            self.epilog = f"The plugins' options are missing here: {error}"
+            ctx.meta[_MISSING_KEY] = f"The plugins' options are missing here: {error}"
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -159,6 +160,11 @@ class _RunCommand(click.Command):
             if rows:
                 with formatter.section(f"Options of the plugin {each.name}"):
                     formatter.write_dl([row for row in rows if row])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if _MISSING_KEY in ctx.meta:
+            formatter.write_paragraph()
+            formatter.write_text(ctx.meta[_MISSING_KEY])
 
     def _choose_plugins(self, ctx: click.Context, args: list[str]) -> None:
         """Find out which plugins are asked for, before their options can be parsed."""
@@ -351,7 +357,8 @@ def _spell_summary(summary: Mapping[str, Any]) -> str:
     """Put a summary into the lines that end a run."""
     seconds = summary["seconds"]
     took = f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-    lines = [f"{summary['dataset']}: {summary['epochs']} epochs on {summary['device']} in {took}"]
+    epochs = "1 epoch" if summary["epochs"] == 1 else f"{summary['epochs']} epochs"
+    lines = [f"{summary['dataset']}: {epochs} on {summary['device']} in {took}"]
     for split, best in summary["best_accuracy"].items():
         lines.append(f"  best {split} accuracy  {best['accuracy']:.3%} at epoch {best['epoch']}")
     if summary["test"] is not None:

@@ -25,7 +25,7 @@ _FALSE = frozenset({"0", "false", "f", "no", "n", "off"})
 _NOUNS: dict[type, tuple[str, str]] = {
     bool: ("true or false", "BOOL"),
     int: ("an integer", "INTEGER"),
-    float: ("a number", "NUMBER"),
+    float: ("a finite number", "NUMBER"),
     str: ("text", "TEXT"),
     Path: ("a path", "PATH"),
 }

@@ -146,7 +146,7 @@ def build_summary(run: "Run", error: BaseException | None, seconds: float) -> di
 def _status(error: BaseException | None) -> str:
     if error is None:
         return "completed"
-    if isinstance(error, KeyboardInterrupt):
+    if not isinstance(error, Exception):
         return "interrupted"
     return "diverged" if isinstance(error, DivergedError) else "failed"
 

@@ -129,13 +129,13 @@ class Run:
 
     @property
     def registrations(self) -> list[Registration]:
-        """The handlers of all engines, in the order in which those of one event run."""
+        """The handlers of all engines, by engine and event, in the order in which they run."""
         engines = [self.trainer, *self.evaluators.values()]
         return [
             registration
             for engine in engines
             if isinstance(engine, AttachableEngine)
-            for registration in engine.registrations
+            for registration in sorted(engine.registrations, key=_place_in_a_run)
         ]
 
     @property
@@ -213,6 +213,7 @@ class Run:
         summary = build_summary(self, error, time.perf_counter() - start)
         self._write_summary(summary, error)
         if error is not None:
+            logger.info("what there is so far is in %s", self.directory.path)
             raise error
         return summary
 
@@ -312,6 +313,25 @@ class Run:
             if error is None:
                 raise
             logger.error("%s cannot be written: %s", SUMMARY, failure)
+
+
+# As Ignite fires them.
+_EVENTS_IN_ORDER = (
+    Events.STARTED,
+    Events.EPOCH_STARTED,
+    Events.GET_BATCH_STARTED,
+    Events.GET_BATCH_COMPLETED,
+    Events.ITERATION_STARTED,
+    Events.ITERATION_COMPLETED,
+    Events.EPOCH_COMPLETED,
+    Events.COMPLETED,
+)
+
+
+def _place_in_a_run(registration: Registration) -> int:
+    name = registration.event.partition("(")[0]
+    names = [event.name for event in _EVENTS_IN_ORDER]
+    return names.index(name) if name in names else len(names)
 
 
 def _check(config: RunConfig, loaders: Mapping[str, Iterable[Batch]] | None) -> None:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -125,6 +125,7 @@ class Source:
             write_atomically(raw / RECORD_NAME, record.encode())
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+            _remove_where_empty(raw, raw.parent)
 
     def _install(self, fetched: Path, place: Path, digest: str) -> None:
         if self.sha256 is not None and digest != self.sha256[fetched.name]:
@@ -235,6 +236,12 @@ def _wait_until(answered: threading.Event, threads: list[threading.Thread]) -> N
     for _ in range(int(_REACH_TIMEOUT_S / step_s)):
         if answered.wait(step_s) or not any(thread.is_alive() for thread in threads):
             return
+
+
+def _remove_where_empty(*directories: Path) -> None:
+    for directory in directories:
+        with suppress(OSError):
+            directory.rmdir()
 
 
 @contextmanager

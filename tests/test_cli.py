@@ -1,0 +1,610 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from conftest import InstallDistribution
+
+from ignite_threenet import cli
+
+CONSOLE_SCRIPT = Path(sys.executable).with_name("ignite-threenet")
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def invoke(small_digits: None) -> Invoke:
+    """Run the command line in this process, on a few digits, with messages as main() gives them."""
+
+    def invoke(*words: str, env: dict[str, str] | None = None) -> Result:
+        runner = CliRunner(env=env)
+        return runner.invoke(_main, words)
+
+    return invoke
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def _main(words: Sequence[str]) -> None:
+    cli.main(words)
+
+
+def run_digits(invoke: Invoke, *words: str, **kwargs: Any) -> Result:
+    result = invoke("run", "--dataset", "digits", "--epochs", "2", *words, **kwargs)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def plan(invoke: Invoke, *words: str, **kwargs: Any) -> dict[str, Any]:
+    result = invoke("run", "--dry-run", "--json", *words, **kwargs)
+    assert result.exit_code == 0, result.output
+    content: dict[str, Any] = json.loads(result.stdout)
+    return content
+
+
+def options_of(content: dict[str, Any], plugin: str) -> dict[str, Any]:
+    options: dict[str, Any] = next(
+        each["options"] for each in content["plugins"] if each["name"] == plugin
+    )
+    return options
+
+
+class TestRun:
+    def test_trains_with_the_default_plugins_and_says_where_the_files_are(
+        self, invoke: Invoke
+    ) -> None:
+        result = run_digits(invoke, "--out", "there")
+
+        assert {path.name for path in Path("there").iterdir()} == {
+            "manifest.json",
+            "metrics.jsonl",
+            "best.pt",
+            "loss.png",
+            "accuracy.png",
+            "summary.json",
+        }
+        assert "digits: 2 epochs on cpu in" in result.stdout
+        assert "best train accuracy" in result.stdout
+        assert "test accuracy" in result.stdout
+        assert "there: manifest.json, metrics.jsonl, best.pt" in result.stdout
+
+    def test_announces_what_a_plugin_requires(self, invoke: Invoke) -> None:
+        result = run_digits(invoke, "--plugins", "best")
+
+        assert "accuracy: required by best" in result.stderr
+
+    def test_without_plugins_only_trains_and_tests(self, invoke: Invoke) -> None:
+        run_digits(invoke, "--plugins", "none", "--out", "bare")
+
+        assert sorted(path.name for path in Path("bare").iterdir()) == [
+            "manifest.json",
+            "metrics.jsonl",
+            "summary.json",
+        ]
+
+    def test_json_prints_the_summary_and_nothing_else_on_stdout(self, invoke: Invoke) -> None:
+        result = run_digits(invoke, "--json", "--out", "there")
+
+        assert json.loads(result.stdout) == json.loads(Path("there/summary.json").read_text())
+
+    def test_quiet_says_nothing(self, invoke: Invoke) -> None:
+        result = run_digits(invoke, "--quiet")
+
+        assert result.output == ""
+
+    def test_the_default_directory_carries_the_datasets_name(self, invoke: Invoke) -> None:
+        run_digits(invoke, "--plugins", "none")
+
+        assert [path.name.split("-")[-1] for path in Path("runs").iterdir()] == ["digits"]
+
+    def test_auto_without_network_warns_and_names_the_dataset_in_every_output(
+        self, invoke: Invoke, no_network: None
+    ) -> None:
+        result = invoke("run", "--epochs", "1", "--plugins", "plot", "--out", "there", "--quiet")
+
+        assert result.exit_code == 0, result.output
+        assert "TRAINING ON THE EMBEDDED DATASET 'digits' INSTEAD OF MNIST" in result.stderr
+        assert json.loads(Path("there/summary.json").read_text())["dataset"] == "digits"
+        manifest = json.loads(Path("there/manifest.json").read_text())
+        assert manifest["dataset"]["name"] == "digits"
+        assert set(manifest["dataset"]["sha256"]) > {"train-images-idx3-ubyte"}
+
+    def test_a_diverging_run_stops_and_keeps_the_best_model(self, invoke: Invoke) -> None:
+        result = invoke(
+            *("run", "--dataset", "digits", "--epochs", "50", "--lr", "0.5", "--momentum", "0.99"),
+            *("--weight-decay", "3", "--accuracy.every", "1", "--out", "there"),
+        )
+
+        assert result.exit_code == 1
+        assert "error: the loss became" in result.stderr
+        summary = json.loads(Path("there/summary.json").read_text())
+        assert summary["status"] == "diverged"
+        assert "at epoch" in summary["error"]
+        assert "iteration" in summary["error"]
+        assert Path("there/best.pt").exists()
+
+
+class TestDryRun:
+    def test_shows_the_plan_and_leaves_nothing_behind(self, invoke: Invoke) -> None:
+        result = invoke("run", "--dry-run", "--plugins", "best,plot", "--dataset", "digits")
+
+        assert result.exit_code == 0
+        lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+        assert lines[0] == "ThreeNet on digits, on cpu; nothing was run"
+        assert "dataset digits command line" in lines
+        assert "lr 0.001 default" in lines
+        assert any(line.startswith("accuracy ignite-threenet") for line in lines)
+        assert "trainer EPOCH_COMPLETED(every=20) accuracy Accuracy.measure" in lines
+        assert "evaluators[train] COMPLETED best Best.compare" in lines
+        assert list(Path().iterdir()) == []
+
+    def test_lists_the_plugins_in_their_order_and_why(self, invoke: Invoke) -> None:
+        content = plan(invoke, "--plugins", "plot,best")
+
+        assert [(each["name"], each["required_by"]) for each in content["plugins"]] == [
+            ("plot", None),
+            ("accuracy", "best"),
+            ("best", None),
+        ]
+
+    def test_finds_a_directory_in_use(self, invoke: Invoke) -> None:
+        run_digits(invoke, "--plugins", "none", "--out", "there")
+
+        result = invoke("run", "--dry-run", "--out", "there")
+
+        assert result.exit_code == 2
+
+
+class TestPlugins:
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            ((), ["progress", "accuracy", "best", "timing", "plot"]),
+            (("--plugins", "plot,timing"), ["plot", "timing"]),
+            (("--plugins", "plot", "--plugins", "timing"), ["plot", "timing"]),
+            (("--plugins", "no:plot,no:progress"), ["accuracy", "best", "timing"]),
+            (("--plugins", "timing,+plot"), ["timing", "plot"]),
+            (("--plugins", "none"), []),
+            (("--plugins", "none,+plot"), ["plot"]),
+            (("--quiet",), ["accuracy", "best", "timing", "plot"]),
+        ],
+    )
+    def test_selection(self, invoke: Invoke, words: Sequence[str], expected: list[str]) -> None:
+        assert [each["name"] for each in plan(invoke, *words)["plugins"]] == expected
+
+    def test_plus_adds_to_the_default(
+        self, invoke: Invoke, install_distribution: InstallDistribution
+    ) -> None:
+        install_plugin(install_distribution, "cli_added", "Added")
+
+        names = [each["name"] for each in plan(invoke, "--plugins", "+added")["plugins"]]
+
+        assert names == ["progress", "accuracy", "best", "timing", "plot", "added"]
+
+    def test_a_strangers_option_is_declared_once_for_all_ways_of_setting_it(
+        self, invoke: Invoke, install_distribution: InstallDistribution
+    ) -> None:
+        install_plugin(install_distribution, "cli_stranger", "Stranger")
+        Path("run.toml").write_text("[stranger]\nmin-delta = 0.25")
+
+        by_file = plan(invoke, "--plugins", "stranger", "--config", "run.toml")
+        by_environment = plan(
+            invoke, "--plugins", "stranger", env={"IGNITE_THREENET_STRANGER_MIN_DELTA": "0.5"}
+        )
+        by_command = plan(invoke, "--plugins", "stranger", "--stranger.min-delta", "0.75")
+
+        assert [
+            options_of(each, "stranger")["min_delta"]
+            for each in (by_file, by_environment, by_command)
+        ] == [
+            {"value": 0.25, "source": "run.toml"},
+            {"value": 0.5, "source": "environment IGNITE_THREENET_STRANGER_MIN_DELTA"},
+            {"value": 0.75, "source": "command line"},
+        ]
+
+    def test_a_broken_plugin_breaks_no_help_no_list_and_no_run_without_it(
+        self, invoke: Invoke, install_distribution: InstallDistribution
+    ) -> None:
+        install_distribution(
+            "acme-broken", {"broken": "cli_broken:Broken"}, {"cli_broken": "import nothing_there"}
+        )
+
+        assert invoke("--help").exit_code == 0
+        assert "broken" in invoke("plugins", "list").stdout
+        assert plan(invoke)["plugins"]
+        assert invoke("run", "--help").exit_code == 0
+        help_with_it = invoke("run", "--plugins", "broken", "--help")
+        assert help_with_it.exit_code == 0
+        assert "No module named 'nothing_there'" in " ".join(help_with_it.stdout.split())
+
+        result = invoke("run", "--plugins", "broken")
+
+        assert result.exit_code == 2
+        assert result.stderr == (
+            "error: plugin 'broken' (acme-broken 1.0) cannot be imported from cli_broken:Broken: "
+            "ModuleNotFoundError: No module named 'nothing_there'\n"
+        )
+
+    def test_options_that_share_an_environment_variable_are_refused(
+        self, invoke: Invoke, install_distribution: InstallDistribution
+    ) -> None:
+        install_distribution(
+            "acme-data",
+            {"data": "cli_data:Data"},
+            {
+                "cli_data": """
+                from ignite_threenet import Plugin, option
+                class Data(Plugin):
+                    dir: str = option("", help="clashes with --data-dir")
+                """
+            },
+        )
+
+        result = invoke("run", "--plugins", "data")
+
+        assert result.exit_code == 2
+        assert "--data.dir and --data-dir share the name IGNITE_THREENET_DATA_DIR" in result.stderr
+
+    def test_help_shows_the_options_of_the_plugins_of_this_run(self, invoke: Invoke) -> None:
+        with_plot = invoke("run", "--plugins", "plot", "--help").stdout
+        without = invoke("run", "--plugins", "none", "--help").stdout
+
+        assert "--plot.format png|svg|pdf" in with_plot
+        assert "--accuracy.every INTEGER" not in with_plot
+        assert "--plot.format" not in without
+
+
+class TestConfiguration:
+    def test_the_command_line_goes_over_the_environment_over_the_file(self, invoke: Invoke) -> None:
+        Path("run.toml").write_text("lr = 0.1\nseed = 1\nepochs = 7\nmomentum = 0.5")
+
+        config = plan(
+            *(invoke, "--config", "run.toml", "--lr", "0.3"),
+            env={"IGNITE_THREENET_LR": "0.2", "IGNITE_THREENET_SEED": "2"},
+        )["config"]
+
+        assert config["lr"] == {"value": 0.3, "source": "command line"}
+        assert config["seed"] == {"value": 2, "source": "environment IGNITE_THREENET_SEED"}
+        assert config["epochs"] == {"value": 7, "source": "run.toml"}
+        assert config["batch_size"] == {"value": 256, "source": "default"}
+
+    def test_plugins_come_from_the_environment_or_the_file_too(self, invoke: Invoke) -> None:
+        Path("text.toml").write_text('plugins = "plot,timing"')
+        Path("list.toml").write_text('plugins = ["plot", "timing"]')
+
+        for words, env in (
+            (("--config", "text.toml"), {}),
+            (("--config", "list.toml"), {}),
+            ((), {"IGNITE_THREENET_PLUGINS": "plot,timing"}),
+            ((), {"IGNITE_THREENET_CONFIG": "text.toml"}),
+        ):
+            names = [each["name"] for each in plan(invoke, *words, env=env)["plugins"]]
+            assert names == ["plot", "timing"]
+
+    def test_a_flag_can_be_set_everywhere_and_taken_back(self, invoke: Invoke) -> None:
+        Path("run.toml").write_text("nesterov = true\nmomentum = 0.9")
+
+        assert plan(invoke, "--config", "run.toml")["config"]["nesterov"]["value"] is True
+        words = ("--config", "run.toml", "--no-nesterov")
+        assert plan(invoke, *words)["config"]["nesterov"]["value"] is False
+
+    def test_the_section_of_an_installed_plugin_may_wait_for_another_run(
+        self, invoke: Invoke
+    ) -> None:
+        Path("run.toml").write_text("[plot]\nformat = 'svg'")
+
+        assert plan(invoke, "--plugins", "timing", "--config", "run.toml")["plugins"]
+
+    def test_relative_paths_and_home_are_understood(self, invoke: Invoke) -> None:
+        config = plan(invoke, "--data-dir", "~/sets")["config"]
+
+        assert config["data_dir"]["value"] == str(Path.home() / "sets")
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (
+                ("--batch-size", "0"),
+                "--batch-size: '0' is out of range; expected an integer at least 1",
+            ),
+            (("--lr", "-1"), "--lr: '-1' is out of range; expected a finite number above 0"),
+            (
+                ("--lr", "nan"),
+                "--lr: 'nan' is not a finite number; expected a finite number above 0",
+            ),
+            (("--epochs", "0"), "--epochs: '0' is out of range; expected an integer at least 1"),
+            (
+                ("--epochs", "1.5"),
+                "--epochs: '1.5' is not an integer; expected an integer at least 1",
+            ),
+            (
+                ("--accuracy.split", "tran"),
+                "--accuracy.split: 'tran' is not one of the choices; "
+                "expected train, valid or test; did you mean 'train'?",
+            ),
+            (
+                ("--accuracy.split", "valid"),
+                "accuracy.split: this run has no split 'valid', only train, test; "
+                "hold samples out by --valid-size",
+            ),
+            (("--nesterov",), "nesterov: needs a momentum above 0, and momentum is 0"),
+            (
+                ("--dataset", "minst"),
+                "unknown dataset 'minst'; did you mean 'mnist'? "
+                "Known: auto, digits, fashion-mnist, kmnist, mnist",
+            ),
+            (("--device", "tpu"), "device: 'tpu' is not available; expected auto, cpu"),
+            (
+                ("--plugins", "bset"),
+                "unknown plugin 'bset'; did you mean 'best'? "
+                "Known: accuracy, best, plot, progress, timing",
+            ),
+            (
+                ("--plugins", "no:polt"),
+                "unknown plugin 'polt'; did you mean 'plot'? "
+                "Known: accuracy, best, plot, progress, timing",
+            ),
+            (
+                ("--plugins", "best,no:accuracy"),
+                "plugin 'best' requires 'accuracy', which no:accuracy takes away",
+            ),
+            (
+                ("--plugins", "best", "--plot.format", "svg"),
+                "--plot.format: the plugin 'plot' is not part of this run; "
+                "add it by --plugins +plot",
+            ),
+            (("--config", "nope.toml"), "nope.toml: cannot be read: No such file or directory"),
+            (("--out", __file__), f"{__file__}: is not a directory; choose another --out"),
+        ],
+    )
+    def test_one_line_says_where_what_and_what_is_allowed(
+        self, invoke: Invoke, words: Sequence[str], message: str
+    ) -> None:
+        result = invoke("run", *words)
+
+        assert result.exit_code == 2
+        assert result.stderr == f"error: {message}\n"
+        assert result.stdout == ""
+        assert list(Path().iterdir()) == []
+
+    def test_an_unknown_option_names_the_nearest(self, invoke: Invoke) -> None:
+        result = invoke("run", "--accuracy.evry", "3")
+
+        assert result.exit_code == 2
+        assert len(result.stderr.splitlines()) == 1
+        assert "'--accuracy.every'" in result.stderr
+
+    def test_a_value_of_the_environment_is_blamed_on_its_variable(self, invoke: Invoke) -> None:
+        result = invoke("run", env={"IGNITE_THREENET_LR": "fast"})
+
+        assert result.exit_code == 2
+        assert result.stderr == (
+            "error: IGNITE_THREENET_LR: 'fast' is not a finite number; "
+            "expected a finite number above 0\n"
+        )
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("seed = 1\nlr = x", "run.toml: not valid TOML: Invalid value (at line 2, column 6)"),
+            (
+                'lr = "fast"',
+                "run.toml: lr: 'fast' is not a finite number; expected a finite number above 0",
+            ),
+            ("epochs = true", "run.toml: epochs: True is not an integer; expected an integer at"),
+            ("epoch = 3", "run.toml: unknown key 'epoch'; did you mean 'epochs'? Known: "),
+            ("[acuracy]\nevery = 3", "run.toml: unknown section 'acuracy'; did you mean 'accurac"),
+            ("[accuracy]\nevry = 3", "run.toml: [accuracy]: unknown key 'evry'; did you mean 'e"),
+            ("[accuracy]\nevery = 0", "run.toml: [accuracy] every: 0 is out of range; expected "),
+            ("plugins = 3", "run.toml: plugins: 3 is not a list of names"),
+            ("[lr]\nvalue = 3", "run.toml: lr: {'value': 3} is not a finite number; expected a "),
+        ],
+    )
+    def test_a_mistake_in_the_file_is_found_where_it_stands(
+        self, invoke: Invoke, content: str, message: str
+    ) -> None:
+        Path("run.toml").write_text(content)
+
+        result = invoke("run", "--config", "run.toml")
+
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"error: {message}")
+        assert len(result.stderr.splitlines()) == 1
+
+    def test_a_directory_in_use_is_left_alone_without_force(self, invoke: Invoke) -> None:
+        run_digits(invoke, "--plugins", "none", "--out", "there")
+        before = Path("there/summary.json").read_bytes()
+
+        refused = invoke("run", "--dataset", "digits", "--out", "there")
+
+        assert refused.exit_code == 2
+        assert refused.stderr == (
+            "error: there: holds a run; choose another --out, or replace it by --force\n"
+        )
+        assert Path("there/summary.json").read_bytes() == before
+        run_digits(invoke, "--plugins", "none", "--out", "there", "--force")
+
+    def test_a_named_dataset_that_cannot_be_had_is_no_other(
+        self, invoke: Invoke, no_network: None
+    ) -> None:
+        result = invoke("run", "--dataset", "mnist")
+
+        assert result.exit_code == 1
+        assert result.stderr.startswith(
+            "error: mnist is not on disk, and its servers cannot be reached; put its four files "
+        )
+        assert len(result.stderr.splitlines()) == 1
+        assert not Path("runs").exists()
+
+    def test_an_unexpected_error_is_one_line_and_a_traceback_with_debug(
+        self, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*args: object, **kwargs: object) -> None:
+            raise RuntimeError("something new")
+
+        monkeypatch.setattr("ignite_threenet.run.load_data", fail)
+
+        result = invoke("run", "--plugins", "none")
+        debugged = invoke("run", "--plugins", "none", "--debug")
+
+        assert result.exit_code == 1
+        assert result.stderr == "error: RuntimeError: something new; --debug shows where\n"
+        assert isinstance(debugged.exception, RuntimeError)
+
+
+class TestPluginsCommands:
+    def test_list_shows_name_distribution_version_and_one_line(self, invoke: Invoke) -> None:
+        lines = invoke("plugins", "list").stdout.splitlines()
+
+        assert lines[0].split() == ["name", "distribution", "version", "what", "it", "does"]
+        assert [line.split()[0] for line in lines[1:]] == [
+            "accuracy",
+            "best",
+            "plot",
+            "progress",
+            "timing",
+        ]
+        assert lines[2].endswith("Keep the model at its highest accuracy, and end the run with it.")
+
+    def test_list_as_json(self, invoke: Invoke) -> None:
+        entries = {
+            each["name"]: each for each in json.loads(invoke("plugins", "list", "--json").stdout)
+        }
+
+        assert entries["plot"]["distribution"] == "ignite-threenet"
+        assert entries["plot"]["entry_point"] == "ignite_threenet_plugins.plot:Plot"
+        assert entries["plot"]["default"] is True
+
+    def test_list_shows_both_of_a_clash_and_a_run_names_both(
+        self, invoke: Invoke, install_distribution: InstallDistribution
+    ) -> None:
+        for distribution in ("acme-one", "acme-two"):
+            install_distribution(distribution, {"twice": "cli_twice:Twice"}, {})
+
+        listed = invoke("plugins", "list").stdout
+        result = invoke("run", "--plugins", "twice")
+
+        assert listed.count("CLASH") == 2
+        assert result.exit_code == 2
+        assert result.stderr == (
+            "error: plugin 'twice' comes from several distributions: acme-one 1.0 and "
+            "acme-two 1.0; uninstall all but one\n"
+        )
+
+    def test_show_gives_options_defaults_and_requirements(self, invoke: Invoke) -> None:
+        output = invoke("plugins", "show", "best").stdout
+        lines = [" ".join(line.split()) for line in output.splitlines()]
+
+        assert lines[1] == "requires: accuracy"
+        assert lines[2] == "when it fails: the run stops"
+        assert lines[-1].startswith("--best.split None train, valid or test, or none split whose")
+
+    def test_show_as_json(self, invoke: Invoke) -> None:
+        facts = json.loads(invoke("plugins", "show", "plot", "--json").stdout)
+
+        assert facts["on_error"] == "detach"
+        assert [option["name"] for option in facts["options"]] == ["format", "every"]
+
+    def test_show_of_an_unknown_one_names_the_nearest(self, invoke: Invoke) -> None:
+        result = invoke("plugins", "show", "bset")
+
+        assert result.exit_code == 2
+        assert "did you mean 'best'?" in result.stderr
+
+
+class TestConsoleScript:
+    def test_help_does_not_import_torch(self) -> None:
+        code = (
+            "import sys; from ignite_threenet.cli import main\n"
+            "try: main(['--help'])\n"
+            "finally: print(sorted({'torch', 'ignite', 'matplotlib', 'tqdm'} & set(sys.modules)))"
+        )
+
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+        assert result.stdout.splitlines()[-1] == "[]"
+
+    def test_listing_plugins_imports_none(self) -> None:
+        code = (
+            "import sys; from ignite_threenet.cli import main\n"
+            "try: main(['plugins', 'list'])\n"
+            "finally: print([name for name in sys.modules if 'ignite_threenet_plugins' in name])"
+        )
+
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+        assert result.stdout.splitlines()[-1] == "[]"
+
+    def test_runs_from_end_to_end(self, tmp_path: Path) -> None:
+        command = [
+            str(CONSOLE_SCRIPT),
+            "run",
+            "--dataset",
+            "digits",
+            "--epochs",
+            "1",
+            "--lr",
+            "0.01",
+        ]
+
+        result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+
+        assert result.returncode == 0, result.stderr
+        assert result.stderr.splitlines()[0] == "drawing the dataset 'digits', once"
+        assert "digits: 1 epoch on cpu in" in result.stdout
+
+    def test_python_m_is_the_same_program(self) -> None:
+        command = [sys.executable, "-m", "ignite_threenet", "--version"]
+
+        result = subprocess.run(command, capture_output=True, text=True)
+
+        assert result.stdout == "ignite-threenet, version 0.1.0\n"
+
+    @pytest.mark.parametrize(
+        ("signum", "code", "message"),
+        [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    )
+    def test_an_interrupt_closes_the_run_and_says_so(
+        self, tmp_path: Path, signum: signal.Signals, code: int, message: str
+    ) -> None:
+        command = [str(CONSOLE_SCRIPT), "run", "--dataset", "digits", "--out", "there"]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 1/500"):
+                break
+
+        os.kill(process.pid, signum)
+        _, errors = process.communicate()
+
+        assert process.returncode == code
+        assert errors.splitlines()[-1] == f"error: {message}"
+        summary = json.loads((tmp_path / "there" / "summary.json").read_text())
+        assert summary["status"] == "interrupted"
+        assert "loss.png" in summary["files"]
+
+    def test_a_reader_that_leaves_is_no_error_message(self) -> None:
+        command = f"{CONSOLE_SCRIPT} plugins list | true"
+
+        result = subprocess.run(command, shell=True, capture_output=True, text=True)  # noqa: S602
+
+        assert result.stderr == ""
+
+
+def install_plugin(install: InstallDistribution, module: str, class_name: str) -> None:
+    source = f"""
+    from ignite_threenet import Plugin, option
+
+    class {class_name}(Plugin):
+        min_delta: float = option(0.0, help="smallest gain that counts", min=0)
+    """
+    install(f"acme-{module}", {class_name.lower(): f"{module}:{class_name}"}, {module: source})
