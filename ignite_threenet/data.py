@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -61,11 +62,11 @@ class Dataset:
         """Move the last samples of a seeded permutation of train to the split ``valid``.
 
         Raises:
-            ConfigError: size leaves nothing to train on.
+            ConfigError: size is below 1, or leaves nothing to train on.
         """
         train = self.splits["train"]
-        if size >= len(train):
-            raise ConfigError(f"valid_size: {size} leaves none of {len(train)} samples to train on")
+        if not 0 < size < len(train):
+            raise ConfigError(f"valid_size: {size} of {len(train)} samples; expected 1 to one less")
         order = permutation(len(train), seed, _HOLD_OUT_EPOCH)
         kept, held_out = order[: len(train) - size], order[len(train) - size :]
         splits = {**self.splits, "train": train.take(kept), "valid": train.take(held_out)}
@@ -83,6 +84,9 @@ class BatchLoader:
         batch_size: samples in a batch.
         seed: seed of the order, which is drawn anew for each epoch; None for the stored order.
 
+    Raises:
+        ConfigError: the split is empty, or batch_size is below 1.
+
     Attributes:
         epoch: the epoch whose order the next iteration takes; counts up with each iteration.
 
@@ -94,6 +98,10 @@ class BatchLoader:
     """
 
     def __init__(self, split: Split, batch_size: int, seed: int | None = None) -> None:
+        if batch_size < 1 or len(split) == 0:
+            raise ConfigError(
+                f"batches of {batch_size} out of {len(split)} samples; need 1 of each"
+            )
         self.batch_size = batch_size
         self.epoch = 1
         self._images = split.images.flatten(start_dim=1)
@@ -148,7 +156,13 @@ def normalize(images: Tensor) -> Tensor:
     """
     if images.dtype != torch.uint8:
         raise DataError(f"pixels are {images.dtype}; expected torch.uint8")
-    return images.float().div_(255).sub_(0.5).div_(0.5)
+    return images.float().div_(_full_scale(images.device)).sub_(0.5).div_(0.5)
+
+
+@cache
+def _full_scale(device: torch.device) -> Tensor:
+    """Give 255 as a tensor: by a plain number, CUDA would multiply with its rounded inverse."""
+    return torch.tensor(255.0, device=device)
 
 
 def permutation(size: int, seed: int, epoch: int) -> Tensor:

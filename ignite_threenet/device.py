@@ -25,20 +25,13 @@ def select_device(name: str = "auto") -> torch.device:
     available = available_devices()
     if name == "auto":
         return torch.device(available[0].partition(":")[0])
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or not any(_names(device, other) for other in available):
+    # By name: torch itself takes cuda:256 for cuda:0.
+    kinds = {each.partition(":")[0] for each in available}
+    if name not in {*available, *kinds, *(f"{kind}:0" for kind in kinds)}:
         raise ConfigError(
             f"device: {name!r} is not available; expected auto, {', '.join(available)}"
         )
-    return device
-
-
-def _names(device: torch.device, available: str) -> bool:
-    kind, _, index = available.partition(":")
-    return device.type == kind and device.index in (None, int(index or 0))
+    return torch.device(name)
 
 
 def describe_device(device: torch.device) -> str:

@@ -16,7 +16,7 @@ from .attachment import AttachableEngine, Attachment, Registration, Stopwatch
 from .config import RunConfig
 from .data import BatchLoader, Dataset, check_dataset_name, load_data
 from .device import select_device
-from .directory import MANIFEST, METRICS, SUMMARY, RunDirectory, check_usable
+from .directory import METRICS, SUMMARY, RunDirectory, check_usable
 from .engines import Batch, create_evaluator, create_trainer
 from .errors import ConfigError, ThreeNetError, UnknownNameError
 from .history import EpochRecorder, History, MeasurementRecorder
@@ -258,7 +258,7 @@ class Run:
         self._directory = RunDirectory.create(
             self.config.out, self.dataset_name, force=self.config.force
         )
-        self._directory.write_json(MANIFEST, build_manifest(self, dataset))
+        self._directory.write_manifest(build_manifest(self, dataset))
         self.history.write_to(partial(self._directory.append_line, METRICS))
         logger.info("files go to %s", self._directory.path)
 
@@ -308,7 +308,7 @@ class Run:
 
     def _write_summary(self, summary: Mapping[str, Any], error: BaseException | None) -> None:
         try:
-            self.directory.write_json(SUMMARY, summary)
+            self.directory.write_summary(summary)
         except OSError as failure:
             if error is None:
                 raise

@@ -120,22 +120,24 @@ class Source:
             self.fetch(self, staging)
             digests = {name: _sha256((staging / name).read_bytes()) for name in FILE_NAMES}
             for name, digest in digests.items():
-                self._install(staging / name, raw / name, digest)
+                self._check_fetched(name, digest, raw / name)
+            for name in FILE_NAMES:
+                (staging / name).replace(raw / name)
             record = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
             write_atomically(raw / RECORD_NAME, record.encode())
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             _remove_where_empty(raw, raw.parent)
 
-    def _install(self, fetched: Path, place: Path, digest: str) -> None:
-        if self.sha256 is not None and digest != self.sha256[fetched.name]:
+    def _check_fetched(self, name: str, digest: str, place: Path) -> None:
+        """Refuse a file that is not the right one, or that would replace another."""
+        if self.sha256 is not None and digest != self.sha256[name]:
             raise DataError(
-                f"{fetched.name}: what was fetched for {self.name} has the SHA-256 {digest}, "
-                f"expected {self.sha256[fetched.name]}"
+                f"{name}: what was fetched for {self.name} has the SHA-256 {digest}, "
+                f"expected {self.sha256[name]}"
             )
         if place.exists() and _sha256(place.read_bytes()) != digest:
             raise _damaged(place, "differs from what was fetched anew")
-        fetched.replace(place)
 
     def _read_checked(self, raw: Path) -> CheckedFiles:
         contents = {name: bytearray((raw / name).read_bytes()) for name in FILE_NAMES}
@@ -177,7 +179,7 @@ def _download(source: Source, directory: Path) -> None:
         with _socket_timeout(_STALL_TIMEOUT_S):
             dataset(root=directory, download=True)
     except (RuntimeError, URLError, TimeoutError, ConnectionError, HTTPException) as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[-1]
+        cause = (str(error).splitlines() or [type(error).__name__])[-1].rstrip(".")
         raise SourceUnreachableError(
             f"{source.name} cannot be downloaded: {cause}", advice
         ) from error
@@ -270,7 +272,9 @@ def _read_record(raw: Path) -> dict[str, str] | None:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     digests = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     if not set(FILE_NAMES) <= digests.keys():
-        raise _damaged(path, "does not name the four files")
+        raise DataError(
+            f"{path}: does not name the four files; delete it and them to fetch them anew"
+        )
     return digests
 
 

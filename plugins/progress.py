@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -23,7 +23,7 @@ class Progress(Plugin):
     )
 
     def attach(self, run: Run) -> None:
-        self._accuracies: dict[str, float] = {}
+        self._facts: dict[str, str] = {}
         self._display: _Bars | _Lines = _Bars() if sys.stderr.isatty() else _Lines(self.interval_s)
         trainer = run.trainer
         trainer.add_event_handler(Events.STARTED, self._display.start)
@@ -38,13 +38,13 @@ class Progress(Plugin):
         self._display.close()
 
     def _note(self, evaluator: Engine, split: str) -> None:
-        self._accuracies[split] = evaluator.state.metrics["accuracy"]
+        self._facts[f"{split} accuracy"] = f"{evaluator.state.metrics['accuracy']:.2%}"
+        self._display.show(self._facts)
 
     def _show(self, trainer: Engine, run: Run) -> None:
-        facts = {"loss": f"{run.history.epochs[-1].loss:.4f}"} | {
-            f"{split} accuracy": f"{accuracy:.2%}" for split, accuracy in self._accuracies.items()
-        }
-        self._display.finish_epoch(trainer, facts)
+        self._facts = {**self._facts, "loss": f"{run.history.epochs[-1].loss:.4f}"}
+        self._display.show(self._facts)
+        self._display.finish_epoch(trainer)
 
 
 class _Bars:
@@ -74,9 +74,12 @@ class _Bars:
             self._iterations.set_postfix(loss=f"{float(trainer.state.output):.4f}", refresh=False)  # type: ignore[arg-type]
         self._iterations.update()
 
-    def finish_epoch(self, trainer: Engine, facts: dict[str, str]) -> None:
+    def show(self, facts: Mapping[str, str]) -> None:
         if self._epochs is not None:
-            self._epochs.set_postfix(facts, refresh=False)
+            self._epochs.set_postfix(facts)
+
+    def finish_epoch(self, trainer: Engine) -> None:
+        if self._epochs is not None:
             self._epochs.update()
 
     def close(self) -> None:
@@ -91,6 +94,7 @@ class _Lines:
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
         self._start = self._next_line = time.monotonic()
+        self._facts: Mapping[str, str] = {}
 
     def start(self, trainer: Engine) -> None:
         self._start = time.monotonic()
@@ -98,13 +102,16 @@ class _Lines:
     def start_epoch(self, trainer: Engine) -> None:
         pass
 
-    def finish_epoch(self, trainer: Engine, facts: dict[str, str]) -> None:
+    def show(self, facts: Mapping[str, str]) -> None:
+        self._facts = facts
+
+    def finish_epoch(self, trainer: Engine) -> None:
         now, epoch, last = time.monotonic(), trainer.state.epoch, trainer.state.max_epochs or 0
         if now < self._next_line and epoch not in (1, last):
             return
         self._next_line = now + self._interval_s
         seconds = (now - self._start) / epoch
-        spelled = ", ".join(f"{name} {value}" for name, value in facts.items())
+        spelled = ", ".join(f"{name} {value}" for name, value in self._facts.items())
         rest = tqdm.format_interval((last - epoch) * seconds)
         print(
             f"epoch {epoch}/{last}: {spelled}, {seconds:.2f} s an epoch, {rest} left",

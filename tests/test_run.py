@@ -143,14 +143,15 @@ class TestTraining:
     def test_a_model_of_ones_own_is_trained(
         self, make_config: MakeConfig, make_batches: MakeBatches
     ) -> None:
-        model = nn.Sequential(nn.Linear(784, 10), nn.LogSoftmax(dim=1))
-        before = model[0].weight.clone()
+        layer = nn.Linear(784, 10)
+        model = nn.Sequential(layer, nn.LogSoftmax(dim=1))
+        before = layer.weight.clone()
 
         run = Run(make_config(), model=model, loaders={"train": make_batches()})
         run.train()
 
         assert run.model is model
-        assert not torch.equal(model[0].weight, before)
+        assert not torch.equal(layer.weight, before)
 
     def test_each_epoch_has_an_order_of_its_own(
         self, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
@@ -439,7 +440,7 @@ class TestRecords:
             raise OSError(28, "No space left on device")
 
         run.trainer.add_event_handler(
-            Events.STARTED, lambda: monkeypatch.setattr(run.directory, "write_json", full)
+            Events.STARTED, lambda: monkeypatch.setattr(run.directory, "write_summary", full)
         )
 
         with pytest.raises(PluginFailedError):

@@ -1,0 +1,271 @@
+"""Tests of the plugin `progress`."""
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from conftest import Batches, MakeBatches, MakeConfig
+from ignite.engine import Events
+from ignite_threenet_plugins.accuracy import Accuracy
+from ignite_threenet_plugins.progress import Progress
+from torch import Tensor
+
+from ignite_threenet import OptionError, Run
+
+MakeRun = Callable[..., Run]
+OpenTerminal = Callable[[], "Terminal"]
+Capture = pytest.CaptureFixture[str]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class SlowLoader:
+    """Takes a second for each batch, by the clock that a test has in hand."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.now = 100.0
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self._batches:
+            self.now += 1.0
+            yield batch
+
+
+@pytest.fixture
+def make_run(
+    make_batches: MakeBatches, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> MakeRun:
+    """Make a run whose epochs take 4 s each, measurements included in none of them."""
+
+    def make(*plugins: Any, **options: Any) -> Run:
+        loader = SlowLoader(make_batches())
+        monkeypatch.setattr("time.monotonic", lambda: loader.now)
+        loaders: dict[str, Any] = {"train": loader, "test": make_batches(count=2, seed=1)}
+        return Run(make_config(**options), plugins, loaders=loaders)
+
+    return make
+
+
+@pytest.fixture
+def open_terminal(monkeypatch: pytest.MonkeyPatch) -> OpenTerminal:
+    """Let standard error be a terminal; not sooner than called, since pytest exchanges it too."""
+
+    def open_now() -> Terminal:
+        screen = Terminal()
+        monkeypatch.setattr(sys, "stderr", screen)
+        return screen
+
+    return open_now
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+# Where there is no terminal
+
+
+def shown_epochs(text: str) -> list[int]:
+    return [int(line.removeprefix("epoch ").partition("/")[0]) for line in text.splitlines()]
+
+
+def test_a_line_tells_the_loss_the_pace_and_what_is_left(
+    make_run: MakeRun, capsys: Capture
+) -> None:
+    run = make_run(Progress(interval_s=0.0))
+    run.train()
+
+    losses = [epoch.loss for epoch in run.history.epochs]
+    assert capsys.readouterr().err.splitlines() == [
+        f"epoch 1/3: loss {losses[0]:.4f}, 4.00 s an epoch, 00:08 left",
+        f"epoch 2/3: loss {losses[1]:.4f}, 4.00 s an epoch, 00:04 left",
+        f"epoch 3/3: loss {losses[2]:.4f}, 4.00 s an epoch, 00:00 left",
+    ]
+
+
+def test_a_line_tells_the_accuracy_that_was_just_measured(
+    make_run: MakeRun, capsys: Capture
+) -> None:
+    run = make_run(Accuracy(every=1, split="test"), Progress(interval_s=0.0))
+    run.train()
+
+    accuracies = [each.metrics["accuracy"] for each in run.history.of_split("test")]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(set(accuracies)) == 3
+    for line, accuracy in zip(lines, accuracies, strict=True):
+        assert f" test accuracy {accuracy:.2%}," in line
+
+
+def test_the_last_line_tells_the_last_accuracy_also_where_progress_comes_first(
+    make_run: MakeRun, capsys: Capture
+) -> None:
+    run = make_run(Progress(), Accuracy(every=1, split="test"))
+    run.train()
+
+    accuracy = run.history.of_split("test")[-1].metrics["accuracy"]
+    assert f" test accuracy {accuracy:.2%}," in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "epochs"),
+    [
+        (0.0, [1, 2, 3, 4, 5, 6, 7]),
+        (4.0, [1, 2, 3, 4, 5, 6, 7]),
+        (8.0, [1, 3, 5, 7]),
+        (10.0, [1, 4, 7]),
+        (16.0, [1, 5, 7]),
+        (1000.0, [1, 7]),
+    ],
+)
+def test_there_is_a_line_for_the_first_epoch_the_last_and_now_and_then(
+    make_run: MakeRun, capsys: Capture, interval_s: float, epochs: list[int]
+) -> None:
+    make_run(Progress(interval_s=interval_s), epochs=7).train()
+
+    assert shown_epochs(capsys.readouterr().err) == epochs
+
+
+def test_a_run_of_one_epoch_gets_one_line(make_run: MakeRun, capsys: Capture) -> None:
+    make_run(Progress(), epochs=1).train()
+
+    assert shown_epochs(capsys.readouterr().err) == [1]
+
+
+def test_lines_have_nothing_that_only_a_terminal_understands(
+    make_run: MakeRun, capsys: Capture
+) -> None:
+    make_run(Accuracy(every=1), Progress(interval_s=0.0)).train()
+    text = capsys.readouterr().err
+
+    assert text.isascii()
+    assert "\r" not in text
+    assert "\x1b" not in text
+
+
+def test_refuses_a_negative_interval() -> None:
+    with pytest.raises(OptionError):
+        Progress(interval_s=-1.0)
+
+
+# On a terminal
+
+
+def test_bars_show_the_epochs_and_the_loss(make_run: MakeRun, open_terminal: OpenTerminal) -> None:
+    terminal = open_terminal()
+    run = make_run(Progress())
+    run.train()
+
+    last_line = terminal.getvalue().splitlines()[-1]
+    assert last_line.startswith("training: 100%")
+    assert "3/3" in last_line
+    assert f"loss={run.history.epochs[-1].loss:.4f}" in last_line
+
+
+def test_the_bar_of_an_epoch_shows_the_loss_of_its_batches(
+    make_run: MakeRun, open_terminal: OpenTerminal
+) -> None:
+    terminal = open_terminal()
+    run = make_run(Progress())
+    shown: list[str] = []
+    run.trainer.add_event_handler(
+        Events.ITERATION_COMPLETED,
+        lambda engine: shown.append(f"loss={float(engine.state.output):.4f}"),
+    )
+    run.train()
+
+    text = terminal.getvalue()
+    assert "0/4" in text
+    assert shown[3] in text
+
+
+def test_bars_show_the_accuracy(make_run: MakeRun, open_terminal: OpenTerminal) -> None:
+    terminal = open_terminal()
+    run = make_run(Accuracy(every=1), Progress())
+    run.train()
+
+    last = run.history.of_split("train")[-1].metrics["accuracy"]
+    assert f"train accuracy={last:.2%}" in terminal.getvalue().splitlines()[-1]
+
+
+def test_a_loader_of_unknown_length_has_a_bar_too(
+    make_batches: MakeBatches, make_config: MakeConfig, open_terminal: OpenTerminal
+) -> None:
+    terminal = open_terminal()
+    run = Run(make_config(epochs=1), [Progress()], loaders={"train": iter(make_batches())})
+    summary = run.train()
+
+    assert summary["detached"] == {}
+    assert "training: 100%" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_bars_are_closed_after_an_error(
+    make_run: MakeRun, open_terminal: OpenTerminal, error: type[BaseException]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    terminal = open_terminal()
+    run = make_run(Progress())
+    run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=6), fail)
+    with pytest.raises(error):
+        run.train()
+
+    # What is printed next, such as the error, has a line of its own.
+    assert "training:  33%" in terminal.getvalue().splitlines()[-1]
+    assert terminal.getvalue().endswith("\n")
+
+
+def test_nothing_is_left_to_close_where_training_never_started(
+    make_run: MakeRun, open_terminal: OpenTerminal
+) -> None:
+    open_terminal()
+    run = make_run(Progress())
+    run.trainer.add_event_handler(Events.STARTED, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+
+    assert run.attachments[0].failure is None
+
+
+# On both
+
+
+@pytest.mark.parametrize("make_screen", [Terminal, io.StringIO])
+def test_standard_output_is_left_to_results(
+    make_run: MakeRun,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    make_screen: type[io.StringIO],
+) -> None:
+    screen = make_screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    make_run(Accuracy(every=1), Progress()).train()
+
+    assert screen.getvalue() != ""
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("make_screen", [Terminal, io.StringIO])
+def test_showing_progress_changes_nothing_of_the_training(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, make_screen: type[io.StringIO]
+) -> None:
+    screen = make_screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    without, watched = make_run(out="without"), make_run(Progress(), out="with")
+    without.train()
+    watched.train()
+
+    weights, others = without.model.state_dict(), watched.model.state_dict()
+    assert screen.getvalue() != ""
+    assert all(torch.equal(weights[name], others[name]) for name in weights)

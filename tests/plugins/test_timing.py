@@ -1,0 +1,214 @@
+"""Tests of the plugin `timing`."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from conftest import Batches, MakeBatches, MakeConfig
+from ignite.engine import Events
+from ignite_threenet_plugins.accuracy import Accuracy
+from ignite_threenet_plugins.timing import Timing
+from torch import Tensor
+
+from ignite_threenet import Plugin, Run
+
+TimedRun = Callable[..., Run]
+
+
+class Clock:
+    """Seconds that pass only when somebody says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def take(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    manual = Clock()
+    monkeypatch.setattr("time.perf_counter", lambda: manual.now)
+    return manual
+
+
+class SlowLoader:
+    """Takes its time for each batch."""
+
+    def __init__(self, batches: Batches, clock: Clock, seconds: float) -> None:
+        self._batches = batches
+        self._clock = clock
+        self._seconds = seconds
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self._batches:
+            self._clock.take(self._seconds)
+            yield batch
+
+
+class Slow(Plugin):
+    """Takes its time at each of its steps."""
+
+    def __post_init__(self) -> None:
+        self.clock = Clock()
+        self.seconds: dict[str, float] = {}
+
+    def attach(self, run: Run) -> None:
+        self._take("attach")
+        run.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._take, "epoch")
+
+    def close(self, error: BaseException | None) -> None:
+        self._take("close")
+
+    def _take(self, step: str) -> None:
+        self.clock.take(self.seconds.get(step, 0.0))
+
+
+@pytest.fixture
+def timed_run(make_batches: MakeBatches, make_config: MakeConfig, clock: Clock) -> TimedRun:
+    """Make a run of 3 epochs that train for 4 s, and measure for 10 s at epochs 2 and 3."""
+
+    def make(**seconds: float) -> Run:
+        slow = Slow()
+        slow.clock, slow.seconds = clock, seconds
+        loaders: dict[str, Any] = {
+            "train": SlowLoader(make_batches(count=4), clock, 1.0),
+            "test": SlowLoader(make_batches(count=2, seed=1), clock, 5.0),
+        }
+        plugins = [Timing(), slow, Accuracy(every=2, split="test")]
+        return Run(make_config(epochs=3), plugins, loaders=loaders)
+
+    return make
+
+
+def test_time_is_split_among_training_measuring_and_plugins(timed_run: TimedRun) -> None:
+    facts = timed_run(epoch=100.0).train()["plugins"]["timing"]
+
+    assert facts["seconds"] == 3 * 4 + 3 * 10 + 3 * 100
+    assert facts["seconds_by_part"] == {
+        "training": 12.0,
+        "measuring": 30.0,
+        "timing": 0.0,
+        "slow": 300.0,
+        "accuracy": 0.0,
+    }
+
+
+def test_time_counts_from_the_start_of_the_training(timed_run: TimedRun, clock: Clock) -> None:
+    run = timed_run()
+    clock.take(1000.0)
+    facts = run.train()["plugins"]["timing"]
+
+    assert facts["seconds"] == 42.0
+
+
+@pytest.mark.parametrize("step", ["attach", "close"])
+def test_what_a_plugin_does_outside_of_the_training_is_not_taken_from_it(
+    timed_run: TimedRun, step: str
+) -> None:
+    facts = timed_run(**{step: 1000.0}).train()["plugins"]["timing"]
+
+    assert facts["seconds_by_part"]["training"] == 12.0
+
+
+@pytest.mark.parametrize("step", ["attach", "close"])
+def test_the_parts_sum_to_the_whole(timed_run: TimedRun, step: str) -> None:
+    facts = timed_run(**{step: 1000.0}).train()["plugins"]["timing"]
+
+    assert sum(facts["seconds_by_part"].values()) == facts["seconds"]
+
+
+def test_a_plugin_that_closes_after_timing_takes_nothing_from_the_training(
+    make_batches: MakeBatches, make_config: MakeConfig, clock: Clock
+) -> None:
+    slow = Slow()
+    slow.clock, slow.seconds = clock, {"close": 1000.0}
+    loaders: dict[str, Any] = {"train": SlowLoader(make_batches(), clock, 1.0)}
+    facts = Run(make_config(), [slow, Timing()], loaders=loaders).train()["plugins"]["timing"]
+
+    assert facts["seconds_by_part"]["training"] == 12.0
+
+
+def test_facts_of_an_epoch_and_of_a_measurement_are_medians(timed_run: TimedRun) -> None:
+    facts = timed_run(epoch=100.0).train()["plugins"]["timing"]
+
+    assert facts["epoch_seconds"] == 4.0
+    assert facts["measurement_seconds"] == 10.0
+    assert facts["samples_per_second"] == 16.0
+
+
+def test_reports_two_lines_at_the_end(
+    timed_run: TimedRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="ignite_threenet.timing")
+    timed_run(epoch=26.0).train()
+
+    messages = [each.getMessage() for each in caplog.records if "timing" in each.name]
+    assert messages == [
+        "timing: 4.000 s an epoch, 16 samples/s; 3 measurements of 10.000 s; 120.0 s in all",
+        "timing: training 10.0%, measuring 25.0%, timing 0.0%, slow 65.0%, accuracy 0.0%",
+    ]
+
+
+def test_reports_a_run_without_measurements(
+    make_batches: MakeBatches,
+    make_config: MakeConfig,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, logger="ignite_threenet.timing")
+    loaders: dict[str, Any] = {"train": SlowLoader(make_batches(), clock, 1.0)}
+    facts = Run(make_config(), [Timing()], loaders=loaders).train()["plugins"]["timing"]
+
+    assert facts["measurement_seconds"] is None
+    assert [each.getMessage() for each in caplog.records if "timing" in each.name] == [
+        "timing: 4.000 s an epoch, 16 samples/s; 12.0 s in all",
+        "timing: training 100.0%, measuring 0.0%, timing 0.0%",
+    ]
+
+
+def test_reports_also_a_run_that_was_interrupted(
+    timed_run: TimedRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    caplog.set_level(logging.INFO, logger="ignite_threenet.timing")
+    run = timed_run()
+    run.trainer.add_event_handler(Events.EPOCH_STARTED(once=2), interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+
+    assert "timing: 4.000 s an epoch, 16 samples/s; 4.0 s in all" in caplog.text
+
+
+def test_says_nothing_of_a_run_without_an_epoch(
+    timed_run: TimedRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    caplog.set_level(logging.INFO, logger="ignite_threenet.timing")
+    run = timed_run()
+    run.trainer.add_event_handler(Events.STARTED, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+
+    assert [each for each in caplog.records if each.name == "ignite_threenet.timing"] == []
+
+
+def test_timing_changes_nothing_of_the_training(
+    make_batches: MakeBatches, make_config: MakeConfig
+) -> None:
+    def trained_weights(out: str, *plugins: Plugin) -> dict[str, Tensor]:
+        run = Run(make_config(out=out), plugins, loaders={"train": make_batches()})
+        run.train()
+        return run.model.state_dict()
+
+    without, timed = trained_weights("without"), trained_weights("with", Timing())
+    assert all(torch.equal(timed[name], without[name]) for name in without)

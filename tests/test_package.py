@@ -1,0 +1,92 @@
+import importlib
+import subprocess
+import sys
+from importlib.metadata import requires
+
+import pytest
+
+import ignite_threenet
+
+PUBLIC_NAMES = [
+    "DEFAULT_PLUGINS",
+    "BatchLoader",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "DirectoryError",
+    "DivergedError",
+    "EpochRecord",
+    "History",
+    "Measurement",
+    "OptionError",
+    "Plugin",
+    "PluginChoiceError",
+    "PluginError",
+    "PluginFailedError",
+    "PluginLoadError",
+    "Run",
+    "RunConfig",
+    "Split",
+    "ThreeNet",
+    "ThreeNetError",
+    "UnknownNameError",
+    "create_evaluator",
+    "create_trainer",
+    "load_data",
+    "option",
+    "select_device",
+]
+
+
+def test_the_public_names_are_these() -> None:
+    assert ignite_threenet.__all__ == PUBLIC_NAMES
+
+
+@pytest.mark.parametrize("name", PUBLIC_NAMES)
+def test_a_public_name_can_be_had_and_is_listed(name: str) -> None:
+    assert getattr(ignite_threenet, name) is not None
+    assert name in dir(ignite_threenet)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Trainer'"):
+        _ = ignite_threenet.Trainer
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = "import sys, ignite_threenet; print({'torch', 'ignite', 'click'} & set(sys.modules))"
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert result.stdout == "set()\n"
+
+
+def test_the_framework_imports_no_plugin() -> None:
+    code = (
+        "import sys, ignite_threenet.run, ignite_threenet.cli\n"
+        "print([name for name in sys.modules if name.startswith('ignite_threenet_plugins')])"
+    )
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert result.stdout == "[]\n"
+
+
+def test_no_module_called_plugins_is_installed() -> None:
+    code = "import importlib.util; print(importlib.util.find_spec('plugins'))"
+
+    result = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+
+    assert result.stdout == "None\n"
+
+
+def test_torch_is_new_enough_for_safe_loading() -> None:
+    requirements = [each.replace(" ", "") for each in requires("ignite-threenet") or []]
+
+    assert "torch>=2.10" in requirements
+    assert "pytorch-ignite<0.6,>=0.5.5" in requirements
+
+
+def test_every_module_says_what_it_is() -> None:
+    for module in ("attachment", "cli", "config", "data", "engines", "history", "plugin", "run"):
+        assert importlib.import_module(f"ignite_threenet.{module}").__doc__
