@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         PluginLoadError,
         ThreeNetError,
         UnknownNameError,
+        UnreachableError,
     )
     from .history import EpochRecord, History, Measurement
     from .model import ThreeNet
@@ -54,6 +55,7 @@ __all__ = [
     "ThreeNet",
     "ThreeNetError",
     "UnknownNameError",
+    "UnreachableError",
     "create_evaluator",
     "create_trainer",
     "load_data",
@@ -78,6 +80,7 @@ _MODULES = {
         "PluginLoadError",
         "ThreeNetError",
         "UnknownNameError",
+        "UnreachableError",
     ),
     "history": ("EpochRecord", "History", "Measurement"),
     "model": ("ThreeNet",),

@@ -8,17 +8,20 @@ timed, guarded, and listed in the plan.
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ignite.engine import Engine
+from ignite.engine import Engine, events
 from ignite.engine.events import CallableEventWithFilter, EventsList, RemovableEventHandle
 
 from .errors import PluginFailedError, ThreeNetError
 from .plugin import Plugin
+
+if TYPE_CHECKING:
+    from .run import Run
 
 logger = logging.getLogger(__package__)
 
@@ -93,6 +96,7 @@ class Attachment:
     Attributes:
         plugin: the plugin.
         failure: why it was detached, or None while it works.
+        summary: what it adds to summary.json, once it was asked.
     """
 
     def __init__(
@@ -100,6 +104,8 @@ class Attachment:
     ) -> None:
         self.plugin = plugin
         self.failure: PluginFailedError | None = None
+        self.summary: Mapping[str, Any] = {}
+        self._is_attached = False
         self._stopwatch = stopwatch
         self._current_epoch = current_epoch
         self._may_detach = plugin.on_error == "detach" and not strict
@@ -119,13 +125,31 @@ class Attachment:
             return self._guard(where, function, *args, **kwargs)
         return None
 
-    def close(self, error: BaseException | None) -> None:
-        """Let the plugin release what it holds, also where it was detached.
+    def attach(self, run: "Run") -> None:
+        """Let the plugin register its handlers.
 
         Raises:
             PluginFailedError: it raised, and a failure of this plugin stops the run.
         """
-        self._guard("close", self.plugin.close, error)
+        self.call("attach", self.plugin.attach, run)
+        self._is_attached = self.failure is None
+
+    def close(self, error: BaseException | None) -> None:
+        """Let the plugin release what it holds, also where it was detached since it was attached.
+
+        Raises:
+            PluginFailedError: it raised, and a failure of this plugin stops the run.
+        """
+        if self._is_attached:
+            self._guard("close", self.plugin.close, error)
+
+    def sum_up(self) -> None:
+        """Ask the plugin for what it adds to the summary.
+
+        Raises:
+            PluginFailedError: it raised, and a failure of this plugin stops the run.
+        """
+        self.summary = self.call("summary", self.plugin.summary) or {}
 
     def _guard(self, where: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         token = _owner.set(self)
@@ -149,10 +173,9 @@ class Attachment:
         failure.__cause__ = cause
         if not self._may_detach:
             raise failure
-        if self.failure is None:
-            self.failure = failure
-            logger.error("%s; the run goes on without it", failure)
-            logger.debug("the traceback of that failure", exc_info=cause)
+        self.failure = self.failure or failure
+        logger.error("%s; the run goes on without it", failure)
+        logger.debug("the traceback of that failure", exc_info=cause)
 
 
 _owner: ContextVar[Attachment | None] = ContextVar("owner", default=None)
@@ -166,8 +189,12 @@ class _GuardedHandler:
 
     def __init__(self, handler: Callable[..., Any], owner: Attachment, event: str) -> None:
         self.__wrapped__ = handler  # where Ignite finds the signature, to see what to pass
+        self.__qualname__ = _qualified_name(handler)  # what Ignite's profiler shows
         self._owner = owner
         self._event = event
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         self._owner.call(self._event, self.__wrapped__, *args, **kwargs)
@@ -191,9 +218,12 @@ def describe_event(event: Any) -> str:
         return str(event)
     if event.filter is None:
         return event.name
+    if getattr(event.filter, "__module__", "") != events.__name__:
+        return f"{event.name}({_qualified_name(event.filter)})"
+    # Ignite keeps every=, once=, before= and after= in closures of its own.
     bounds = inspect.getclosurevars(event.filter).nonlocals
     spelled = ", ".join(f"{key.rstrip('_')}={value}" for key, value in bounds.items())
-    return f"{event.name}({spelled or _qualified_name(event.filter)})"
+    return f"{event.name}({spelled})"
 
 
 def _qualified_name(function: Callable[..., Any]) -> str:

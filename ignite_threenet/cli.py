@@ -205,7 +205,7 @@ def _plugins_in(content: Mapping[str, Any], path: Path | None) -> list[str]:
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise ConfigError(f"{path}: plugins: {value!r} is not a list of names")
-    return items
+    return ["none"] if _PLUGINS_KEY in content and not items else items
 
 
 def _check_parameter_names(chosen: Iterable[ChosenPlugin]) -> None:

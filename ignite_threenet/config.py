@@ -9,7 +9,7 @@ from typing import Any, dataclass_transform
 from .errors import ConfigError
 from .options import make_options_class, option
 
-DEFAULT_PLUGINS = ("progress", "accuracy", "best", "timing", "plot")
+DEFAULT_PLUGINS = ("accuracy", "best", "timing", "plot", "progress")
 """The plugins that ``ignite-threenet run`` attaches where none are named."""
 
 # NumPy's legacy seeding, which Ignite's manual_seed also calls, takes 32 bits.

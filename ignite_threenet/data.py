@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import ConfigError, DataError, UnknownNameError
-from .sources import SOURCES, SourceUnreachableError
+from .errors import ConfigError, DataError, UnknownNameError, UnreachableError
+from .sources import SOURCES
 
 logger = logging.getLogger(__package__)
 
@@ -204,7 +204,7 @@ def load_data(name: str = "auto", data_dir: str | Path = "data") -> Dataset:
         return _load(name, directory)
     try:
         return _load("mnist", directory)
-    except SourceUnreachableError as error:
+    except UnreachableError as error:
         logger.warning("%s", error.reason)
         logger.warning("TRAINING ON THE EMBEDDED DATASET 'digits' INSTEAD OF MNIST")
         return _load("digits", directory)

@@ -1,6 +1,7 @@
 """The training loop and the evaluation loop, as Ignite engines."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from ignite.engine import Engine
@@ -66,7 +67,7 @@ def create_evaluator(
     """Create an engine that applies the model to each batch, in evaluation mode.
 
     ``engine.state.output`` is ``(outputs, targets)``, on the device and without a graph;
-    ``engine.state.metrics`` holds the metrics once the engine has run. The model is left in the
+    ``engine.state.metrics`` holds the metrics once the engine has run. Each module is left in the
     mode in which it was found.
 
     Args:
@@ -87,18 +88,25 @@ def create_evaluator(
     """
 
     def evaluation_step(engine: Engine, batch: Batch) -> Batch:
-        was_training = model.training
-        model.eval()
-        with torch.no_grad():
+        with _evaluation_mode(model), torch.no_grad():
             inputs, targets = _to_device(batch, device)
-            outputs = model(inputs)
-        model.train(was_training)
-        return outputs, targets
+            return model(inputs), targets
 
     engine = AttachableEngine(evaluation_step, name=name)
     for metric_name, metric in (metrics or {}).items():
         metric.attach(engine, metric_name)
     return engine
+
+
+@contextmanager
+def _evaluation_mode(model: nn.Module) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def _to_device(batch: Batch, device: torch.device | str) -> Batch:

@@ -5,11 +5,12 @@ ThreeNetError
 │   ├── OptionError       an option has a value that is not allowed
 │   ├── UnknownNameError  a name that does not exist: a dataset, a plugin, an option, a key
 │   └── DirectoryError    a run's directory holds something that must not be overwritten
-├── DataError             a dataset is missing, damaged or out of reach
+├── DataError             a dataset is missing or damaged
+│   └── UnreachableError  it is not on disk, and its servers cannot be reached
 ├── PluginError           a plugin cannot be used
 │   ├── PluginLoadError   it cannot be imported, or is not a plugin
 │   ├── PluginChoiceError plugins that cannot run together: two of one name, a cycle, a missing one
-│   └── PluginFailedError     it raised while the run went on
+│   └── PluginFailedError it raised while the run went on
 └── DivergedError         the loss is no longer finite
 
 A message says where, what value, what is allowed, and the nearest match; the same facts are
@@ -19,12 +20,23 @@ asked for, 1 for what went wrong.
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class ThreeNetError(Exception):
     """The root of the tree."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The arguments of a constructor are gone by now: only message and attributes travel.
+        return _rebuild, (type(self), str(self), self.__dict__)
+
+
+def _rebuild(cls: type[ThreeNetError], message: str, attributes: dict[str, Any]) -> ThreeNetError:
+    error = cls.__new__(cls, message)
+    error.__dict__.update(attributes)
+    return error
 
 
 class ConfigError(ThreeNetError):
@@ -66,7 +78,8 @@ class UnknownNameError(ConfigError):
         self.nearest = nearest(name, self.known)
         prefix = f"{where}: " if where else ""
         guess = f"; did you mean {self.nearest!r}?" if self.nearest else "."
-        choices = f" Known: {', '.join(self.known)}" if self.known else ""
+        label = "Installed" if kind == "plugin" else "Known"
+        choices = f" {label}: {', '.join(self.known)}" if self.known else ""
         super().__init__(f"{prefix}unknown {kind} {name!r}{guess}{choices}")
 
 
@@ -83,7 +96,19 @@ class DirectoryError(ConfigError):
 
 
 class DataError(ThreeNetError):
-    """A dataset is missing, damaged or out of reach."""
+    """A dataset is missing or damaged."""
+
+
+class UnreachableError(DataError):
+    """A dataset is not on disk, and its servers cannot be reached.
+
+    Attributes:
+        reason: the message without its advice.
+    """
+
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(f"{reason}; {advice}")
+        self.reason = reason
 
 
 class PluginError(ThreeNetError):

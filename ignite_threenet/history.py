@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from .errors import DivergedError
+from .errors import DataError, DivergedError
 from .options import plain
 
 # Losses wait on the device this long, so that the host seldom waits for the device, and their
@@ -111,7 +111,8 @@ class History:
     @property
     def final_test(self) -> Measurement | None:
         """The test of the model that the run ended with."""
-        return next((m for m in reversed(self.measurements) if m.final), None)
+        tests = (each for each in self.measurements if each.final and each.split == "test")
+        return next(tests, None)
 
     def _write(self, record: Mapping[str, Any]) -> None:
         if self._write_line is not None:
@@ -133,6 +134,8 @@ class EpochRecorder:
         trainer.add_event_handler(Events.EPOCH_STARTED, self._start)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._record)
+        # What an epoch that was cut short has left.
+        trainer.add_event_handler(Events.COMPLETED, self._read)
 
     def _start(self) -> None:
         self._start_time = time.perf_counter()
@@ -152,6 +155,8 @@ class EpochRecorder:
         Raises:
             DivergedError: one of them is not finite.
         """
+        if not self._losses:
+            return
         losses = torch.stack(self._losses).cpu().double()
         finite = losses.isfinite()
         if not finite.all():
@@ -164,8 +169,9 @@ class EpochRecorder:
         self._losses, self._batch_sizes = [], []
 
     def _record(self, trainer: Engine) -> None:
-        if self._losses:
-            self._read(trainer)
+        self._read(trainer)
+        if self._samples == 0:
+            raise DataError("the loader of the split 'train' gave no samples")
         self._history.add_epoch(
             EpochRecord(
                 epoch=trainer.state.epoch,

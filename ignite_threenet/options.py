@@ -12,7 +12,9 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import wraps
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
@@ -54,8 +56,13 @@ def option(
 
     Returns:
         A dataclass field, to be assigned to an annotated name in the class body.
+
+    Raises:
+        TypeError: choices has none.
     """
-    limits = _Limits(min=min, max=max, above=above, choices=tuple(choices) if choices else ())
+    limits = _Limits(min, max, above, tuple(choices) if choices is not None else None)
+    if limits.choices == ():
+        raise TypeError("option: choices has none")
     return dataclasses.field(default=default, metadata={_METADATA_KEY: (help, limits)})
 
 
@@ -109,7 +116,7 @@ class OptionSpec:
 
 def option_specs(cls: type) -> tuple[OptionSpec, ...]:
     """List the options that a class declares, in the order of declaration."""
-    specs: tuple[OptionSpec, ...] = cls.__dict__["__option_specs__"]
+    specs: tuple[OptionSpec, ...] = cls.__dict__.get("__option_specs__", ())
     return specs
 
 
@@ -120,13 +127,41 @@ def make_options_class(cls: type[T], **dataclass_options: Any) -> type[T]:
         TypeError: a field is not an option, or has a type or default that cannot be one; the
             message names the field.
     """
+    _check_defaults(cls)
     dataclasses.dataclass(kw_only=True, **dataclass_options)(cls)
-    hints = typing.get_type_hints(cls)
+    hints = _type_hints(cls)
     fields = [field for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
     specs = tuple(_spec(cls, field, hints[field.name]) for field in fields)
+    for spec in specs:
+        type.__setattr__(cls, spec.name, spec.default)
     type.__setattr__(cls, "__option_specs__", specs)
     _check_arguments_first(cls, specs)
     return cls
+
+
+def _type_hints(cls: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(cls)
+    except NameError as error:
+        raise TypeError(
+            f"{cls.__name__}: the annotation {error.name!r} is not known in {cls.__module__}; "
+            "import it outside of TYPE_CHECKING"
+        ) from error
+
+
+def _check_defaults(cls: type) -> None:
+    inherited = {spec.name for base in cls.__mro__[1:] for spec in option_specs(base)}
+    for name, field in vars(cls).items():
+        if name in inherited and name not in cls.__annotations__:
+            raise TypeError(
+                f"{cls.__name__}.{name}: an option of a base class; declare it anew with its type "
+                "and option()"
+            )
+        if isinstance(field, dataclasses.Field) and type(field.default).__hash__ is None:
+            raise TypeError(
+                f"{cls.__name__}.{name}: the default {field.default!r} could be changed by "
+                "whoever uses it; give a tuple"
+            )
 
 
 def _check_arguments_first(cls: type, specs: tuple[OptionSpec, ...]) -> None:
@@ -139,13 +174,11 @@ def _check_arguments_first(cls: type, specs: tuple[OptionSpec, ...]) -> None:
         for name in arguments:
             if name not in by_name:
                 raise UnknownNameError("option", name, by_name, where=cls.__name__)
-        construct(
-            self,
-            **{
-                name: by_name[name].convert(value, f"{cls.__name__}.{name}")
-                for name, value in arguments.items()
-            },
-        )
+        given = {
+            name: by_name[name].convert(value, f"{cls.__name__}.{name}")
+            for name, value in arguments.items()
+        }
+        construct(self, **{name: spec.default for name, spec in by_name.items()} | given)
 
     type.__setattr__(cls, "__init__", checked)
 
@@ -155,16 +188,20 @@ class _Limits:
     min: float | None
     max: float | None
     above: float | None
-    choices: tuple[Any, ...]
+    choices: tuple[Any, ...] | None
+
+    @property
+    def has_bounds(self) -> bool:
+        return any(bound is not None for bound in (self.min, self.max, self.above))
 
     def __str__(self) -> str:
-        if self.choices:
+        if self.choices is not None:
             return _one_of(self.choices)
         bounds = (("at least", self.min), ("at most", self.max), ("above", self.above))
         return " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
 
     def check(self, value: Any) -> None:
-        if self.choices:
+        if self.choices is not None:
             if value not in self.choices:
                 raise _RefusedError("is not one of the choices", self.choices)
         elif (
@@ -205,21 +242,23 @@ def _spec(cls: type, field: dataclasses.Field[Any], annotation: Any) -> OptionSp
         raise TypeError(f"{where}: declare it with option(), or annotate it as ClassVar")
     help_text, limits = field.metadata[_METADATA_KEY]
     converter = _type(annotation, limits, where)
-    spec = OptionSpec(
+    try:
+        default = converter.convert(field.default, False)
+    except _RefusedError as refused:
+        raise TypeError(
+            f"the default of {where}: {field.default!r} {refused.problem}; "
+            f"expected {converter.allowed}"
+        ) from None
+    return OptionSpec(
         name=field.name,
-        default=field.default,
+        default=default,
         help=help_text,
         allowed=converter.allowed,
-        limits="" if limits.choices else str(limits),
+        limits="" if limits.choices is not None else str(limits),
         metavar=converter.metavar,
         is_flag=annotation is bool,
         _convert=converter.convert,
     )
-    try:
-        spec.convert(field.default, where)
-    except OptionError as error:
-        raise TypeError(f"the default of {error}") from None
-    return spec
 
 
 def _type(annotation: Any, limits: _Limits, where: str) -> _Type:
@@ -232,6 +271,8 @@ def _type(annotation: Any, limits: _Limits, where: str) -> _Type:
         return _sequence(_type(arguments[0], limits, where))
     if origin is tuple and arguments:
         return _fixed_tuple([_type(argument, limits, where) for argument in arguments])
+    if limits.has_bounds and annotation not in (int, float):
+        raise TypeError(f"{where}: bounds are for numbers, and {annotation!r} is none")
     if origin is Literal:
         return _choice({str(value): value for value in arguments})
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
@@ -254,7 +295,7 @@ def _scalar(kind: type, limits: _Limits) -> _Type:
         limits.check(converted)
         return converted
 
-    if limits.choices:
+    if limits.choices is not None:
         return _Type(convert, str(limits), _alternatives(limits.choices))
     return _Type(convert, f"{noun} {limits}".rstrip(), metavar)
 
@@ -272,11 +313,16 @@ def _parse(kind: type, text: str) -> Any:
 
 def _cast(kind: type, value: Any) -> Any:
     """Accept a value of the type itself, or one that means the same; None where it is not one."""
-    if kind is float and type(value) in (int, float):
-        return float(value) if math.isfinite(value) else None
+    if kind is float and isinstance(value, Real) and not isinstance(value, bool):
+        with suppress(OverflowError):
+            return float(value) if math.isfinite(float(value)) else None
+        return None
     if kind is Path and isinstance(value, str | Path):
-        return Path(value).expanduser()
-    # type() and not isinstance(): True is no integer here.
+        with suppress(RuntimeError):  # the home directory of a user that does not exist
+            return Path(value).expanduser()
+        return None
+    if kind is int and isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
     return value if type(value) is kind else None
 
 

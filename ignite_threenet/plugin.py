@@ -5,12 +5,11 @@ Nothing is imported to find a plugin; only the plugins of a run are imported.
 
 import ast
 import importlib.metadata
-import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 
@@ -49,11 +48,16 @@ class Plugin:
     name: ClassVar[str] = ""
     distribution: ClassVar[str] = ""
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
         make_options_class(cls, eq=False)
         for spec in option_specs(cls):
             if hasattr(Plugin, spec.name):
                 raise TypeError(f"{cls.__name__}.{spec.name}: every plugin has that already")
+        if not isinstance(cls.requires, tuple):
+            raise TypeError(f"{cls.__name__}.requires: {cls.requires!r} is not a tuple of names")
+        if cls.on_error not in ("stop", "detach"):
+            raise TypeError(f"{cls.__name__}.on_error: {cls.on_error!r} is not 'stop' or 'detach'")
         if "name" not in cls.__dict__:
             cls.name = _kebab_case(cls.__name__)
 
@@ -116,7 +120,7 @@ class PluginEntry:
             raise PluginLoadError(
                 self.name, self.origin, f"cannot be imported from {self.value}: {reason}"
             ) from error
-        if not (isinstance(loaded, type) and issubclass(loaded, Plugin)):
+        if not (isinstance(loaded, type) and issubclass(loaded, Plugin)) or loaded is Plugin:
             raise PluginLoadError(
                 self.name, self.origin, f"is not a subclass of ignite_threenet.Plugin: {self.value}"
             )
@@ -246,7 +250,11 @@ class _Resolver:
     def __init__(self, wanted: Iterable[str | Plugin], removed: Iterable[str]) -> None:
         self._instances: dict[str, Plugin] = {}
         self._names: list[str] = []
+        if isinstance(wanted, str):
+            raise TypeError(f"plugins: {wanted!r} is one text; give a list of names and plugins")
         for item in wanted:
+            if not isinstance(item, str | Plugin):
+                raise TypeError(f"plugins: {item!r} is not a name or a plugin; a class is called")
             name = item if isinstance(item, str) else item.name
             if isinstance(item, Plugin):
                 if name in self._instances:
@@ -254,8 +262,9 @@ class _Resolver:
                 self._instances[name] = item
             self._names.append(name)
         self._removed = set(removed)
-        for name in self._removed - self._instances.keys():
-            find_plugin(name)
+        installed = find_plugins()
+        for name in self._removed - self._instances.keys() - installed.keys():
+            raise UnknownNameError("plugin", name, installed)
         self._chosen: dict[str, ChosenPlugin] = {}
 
     def resolve(self) -> list[ChosenPlugin]:
@@ -282,13 +291,20 @@ class _Resolver:
         instance = self._instances.get(name)
         if instance is not None:
             cls = type(instance)
-            return ChosenPlugin(name, cls, instance.distribution, required_by, instance)
+            return ChosenPlugin(name, cls, _origin_of(cls), required_by, instance)
         entry = find_plugin(name, parent)
         return ChosenPlugin(name, entry.load(), entry.origin, required_by)
 
 
 def _kebab_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
+
+
+def _origin_of(cls: type[Plugin]) -> str:
+    """Find the distribution that registers a class; "" where none does."""
+    value = f"{cls.__module__}:{cls.__qualname__}"
+    entries = (entry for same_name in find_plugins().values() for entry in same_name)
+    return next((entry.origin for entry in entries if entry.value == value), "")
 
 
 def _class_docstring(module: str, class_name: str) -> str | None:
@@ -308,21 +324,20 @@ def _class_docstring(module: str, class_name: str) -> str | None:
 
 def _find_spec(module: str) -> ModuleSpec | None:
     """Find a module's file as the import system would, but import no parent package."""
-    search_path: list[str] | None = None
-    spec: ModuleSpec | None = None
-    parts = module.split(".")
-    for depth in range(1, len(parts) + 1):
-        spec = _ask_finders(".".join(parts[:depth]), search_path)
+    top, *parts = module.split(".")
+    spec = _ask_finders(top)
+    for part in parts:
         if spec is None:
             return None
-        search_path = list(spec.submodule_search_locations or [])
+        # A single name, for which no finder looks at a parent package.
+        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations or []))
     return spec
 
 
-def _ask_finders(name: str, search_path: list[str] | None) -> ModuleSpec | None:
+def _ask_finders(name: str) -> ModuleSpec | None:
     for finder in sys.meta_path:
         find_spec = getattr(finder, "find_spec", None)
-        spec: ModuleSpec | None = find_spec(name, search_path) if find_spec else None
+        spec: ModuleSpec | None = find_spec(name, None) if find_spec else None
         if spec is not None:
             return spec
     return None

@@ -15,7 +15,6 @@ from .errors import DivergedError
 from .options import option_specs, plain
 
 if TYPE_CHECKING:
-    from .attachment import Attachment
     from .data import Dataset
     from .run import Run
 
@@ -131,13 +130,9 @@ def build_summary(run: "Run", error: BaseException | None, seconds: float) -> di
             "seconds": seconds,
             "directory": run.directory.path,
             "files": files if SUMMARY in files else [*files, SUMMARY],
-            "plugins": {
-                attachment.name: _plugin_summary(attachment) for attachment in run.attachments
-            },
+            "plugins": {each.name: each.summary for each in run.attachments},
             "detached": {
-                attachment.name: str(attachment.failure)
-                for attachment in run.attachments
-                if attachment.failure is not None
+                each.name: str(each.failure) for each in run.attachments if each.failure is not None
             },
         }
     )
@@ -149,10 +144,6 @@ def _status(error: BaseException | None) -> str:
     if not isinstance(error, Exception):
         return "interrupted"
     return "diverged" if isinstance(error, DivergedError) else "failed"
-
-
-def _plugin_summary(attachment: "Attachment") -> Any:
-    return attachment.call("summary", attachment.plugin.summary) or {}
 
 
 def _git_commit(directory: Path) -> dict[str, Any] | None:

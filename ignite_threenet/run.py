@@ -114,7 +114,11 @@ class Run:
         self._attachments: list[Attachment] = []
         self._evaluation_loaders: dict[str, Iterable[Batch]] = self.loaders
         self._directory: RunDirectory | None = None
-        self._attach(plugins)
+        try:
+            self._attach(plugins)
+        except BaseException as error:
+            self._close(error)
+            raise
 
     @property
     def directory(self) -> RunDirectory:
@@ -164,7 +168,8 @@ class Run:
             ConfigError: this run has no such split.
         """
         if split not in self.evaluators:
-            hint = "; hold samples out by --valid-size" if split == "valid" else ""
+            can_hold_out = split == "valid" and self.dataset_name != "custom"
+            hint = "; hold samples out by --valid-size" if can_hold_out else ""
             raise ConfigError(
                 f"{where}: this run has no split {split!r}, only {', '.join(self.evaluators)}{hint}"
             )
@@ -203,17 +208,15 @@ class Run:
         if self._directory is not None:
             raise ConfigError("a Run trains once; make another one")
         start = time.perf_counter()
-        self._prepare()
         error: BaseException | None = None
         try:
+            self._prepare()
             self._train_and_test()
         except BaseException as raised:
             error = raised
         error = self._close(error)
-        summary = build_summary(self, error, time.perf_counter() - start)
-        self._write_summary(summary, error)
+        summary = self._sum_up(error, time.perf_counter() - start)
         if error is not None:
-            logger.info("what there is so far is in %s", self.directory.path)
             raise error
         return summary
 
@@ -250,7 +253,7 @@ class Run:
             )
             self.plugins[plugin.name] = plugin
             self._attachments.append(attachment)
-            attachment.call("attach", plugin.attach, self)
+            attachment.attach(self)
 
     def _prepare(self) -> None:
         """Load the data, then make the directory: nothing is left where there is no data."""
@@ -299,6 +302,7 @@ class Run:
         for attachment in reversed(self._attachments):
             try:
                 attachment.close(error)
+                attachment.sum_up()
             except ThreeNetError as failure:
                 if error is None:
                     error = failure
@@ -306,13 +310,20 @@ class Run:
                     logger.error("%s", failure)
         return error
 
-    def _write_summary(self, summary: Mapping[str, Any], error: BaseException | None) -> None:
+    def _sum_up(self, error: BaseException | None, seconds: float) -> dict[str, Any]:
+        """Write the summary; of a run that never got a directory there is nothing to say."""
+        if self._directory is None:
+            return {}
+        summary = build_summary(self, error, seconds)
+        if error is not None:
+            logger.info("what there is so far is in %s", self._directory.path)
         try:
-            self.directory.write_summary(summary)
+            self._directory.write_summary(summary)
         except OSError as failure:
             if error is None:
                 raise
             logger.error("%s cannot be written: %s", SUMMARY, failure)
+        return summary
 
 
 # As Ignite fires them.

@@ -23,7 +23,7 @@ from urllib.error import HTTPError, URLError
 import torch
 from torch import Tensor
 
-from .errors import DataError
+from .errors import DataError, UnreachableError
 from .files import write_atomically
 
 logger = logging.getLogger(__package__)
@@ -68,18 +68,6 @@ class CheckedFiles:
     sha256: Mapping[str, str]
 
 
-class SourceUnreachableError(DataError):
-    """A dataset is not on disk, and its servers cannot be reached.
-
-    Attributes:
-        reason: the message without its advice.
-    """
-
-    def __init__(self, reason: str, advice: str) -> None:
-        super().__init__(f"{reason}; {advice}")
-        self.reason = reason
-
-
 @dataclass(frozen=True)
 class Source:
     """Where a dataset's files come from.
@@ -100,7 +88,7 @@ class Source:
         """Read the dataset; fetch it first where it is not complete.
 
         Raises:
-            SourceUnreachableError: it is not there, and cannot be downloaded.
+            UnreachableError: it is not there, and cannot be downloaded.
             DataError: a file is damaged, or the directory cannot be written.
         """
         raw = data_dir / self.folder / "raw"
@@ -173,16 +161,14 @@ def _download(source: Source, directory: Path) -> None:
     first_file = dataset.resources[0][0]
     if not _any_reachable([f"{mirror}{first_file}" for mirror in dataset.mirrors]):
         reason = f"{source.name} is not on disk, and its servers cannot be reached"
-        raise SourceUnreachableError(reason, advice)
+        raise UnreachableError(reason, advice)
     logger.info("downloading %s", source.name)
     try:
         with _socket_timeout(_STALL_TIMEOUT_S):
             dataset(root=directory, download=True)
     except (RuntimeError, URLError, TimeoutError, ConnectionError, HTTPException) as error:
         cause = (str(error).splitlines() or [type(error).__name__])[-1].rstrip(".")
-        raise SourceUnreachableError(
-            f"{source.name} cannot be downloaded: {cause}", advice
-        ) from error
+        raise UnreachableError(f"{source.name} cannot be downloaded: {cause}", advice) from error
     for name in FILE_NAMES:
         (directory / source.folder / "raw" / name).replace(directory / name)
 

@@ -23,14 +23,16 @@ class Progress(Plugin):
     )
 
     def attach(self, run: Run) -> None:
-        self._facts: dict[str, str] = {}
+        self._loss: dict[str, str] = {}
+        self._accuracies: dict[str, str] = {}
         self._display: _Bars | _Lines = _Bars() if sys.stderr.isatty() else _Lines(self.interval_s)
         trainer = run.trainer
         trainer.add_event_handler(Events.STARTED, self._display.start)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._display.start_epoch)
         if isinstance(self._display, _Bars):
             trainer.add_event_handler(Events.ITERATION_COMPLETED, self._display.advance)
-        trainer.add_event_handler(Events.EPOCH_COMPLETED, self._show, run)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self._finish_epoch, run)
+        trainer.add_event_handler(Events.COMPLETED, self._display.complete)
         for split, evaluator in run.evaluators.items():
             evaluator.add_event_handler(Events.COMPLETED, self._note, split)
 
@@ -38,12 +40,12 @@ class Progress(Plugin):
         self._display.close()
 
     def _note(self, evaluator: Engine, split: str) -> None:
-        self._facts[f"{split} accuracy"] = f"{evaluator.state.metrics['accuracy']:.2%}"
-        self._display.show(self._facts)
+        self._accuracies[f"{split} accuracy"] = f"{evaluator.state.metrics['accuracy']:.2%}"
+        self._display.show(self._loss | self._accuracies)
 
-    def _show(self, trainer: Engine, run: Run) -> None:
-        self._facts = {**self._facts, "loss": f"{run.history.epochs[-1].loss:.4f}"}
-        self._display.show(self._facts)
+    def _finish_epoch(self, trainer: Engine, run: Run) -> None:
+        self._loss["loss"] = f"{run.history.epochs[-1].loss:.4f}"
+        self._display.show(self._loss | self._accuracies)
         self._display.finish_epoch(trainer)
 
 
@@ -82,6 +84,9 @@ class _Bars:
         if self._epochs is not None:
             self._epochs.update()
 
+    def complete(self, trainer: Engine) -> None:
+        pass
+
     def close(self) -> None:
         for bar in (self._iterations, self._epochs):
             if bar is not None:
@@ -89,7 +94,7 @@ class _Bars:
 
 
 class _Lines:
-    """A line at the first epoch, at the last one, and now and then between them."""
+    """A line at the first epoch, at the end, and now and then between them."""
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
@@ -106,9 +111,16 @@ class _Lines:
         self._facts = facts
 
     def finish_epoch(self, trainer: Engine) -> None:
+        epoch, last = trainer.state.epoch, trainer.state.max_epochs
+        if epoch == 1 or (time.monotonic() >= self._next_line and epoch != last):
+            self._print(trainer)
+
+    def complete(self, trainer: Engine) -> None:
+        if trainer.state.epoch > 1:
+            self._print(trainer)
+
+    def _print(self, trainer: Engine) -> None:
         now, epoch, last = time.monotonic(), trainer.state.epoch, trainer.state.max_epochs or 0
-        if now < self._next_line and epoch not in (1, last):
-            return
         self._next_line = now + self._interval_s
         seconds = (now - self._start) / epoch
         spelled = ", ".join(f"{name} {value}" for name, value in self._facts.items())

@@ -19,47 +19,47 @@ class Timing(Plugin):
     on_error = "detach"
 
     def attach(self, run: Run) -> None:
-        self._run = run
-        self._seconds: float | None = None
-        self._start = time.perf_counter()
-        run.trainer.add_event_handler(Events.STARTED, self.start)
+        self._history = run.history
+        self._seconds_by_part: dict[str, float] = {}
+        run.trainer.add_event_handler(Events.STARTED, self.start, run)
 
-    def start(self) -> None:
+    def start(self, run: Run) -> None:
         """Begin to count."""
-        self._start = time.perf_counter()
+        self._run = run
+        self._start, self._parts_at_start = time.perf_counter(), _parts(run)
 
     def close(self, error: BaseException | None) -> None:
-        self._seconds = time.perf_counter() - self._start
+        if not self._history.epochs:
+            return
+        elapsed = time.perf_counter() - self._start
+        parts = {
+            part: seconds - self._parts_at_start[part]
+            for part, seconds in _parts(self._run).items()
+        }
+        self._seconds_by_part = {"training": elapsed - sum(parts.values()), **parts}
         for line in self._report():
             logger.info("%s", line)
 
     def summary(self) -> Mapping[str, Any]:
-        epochs, measurements = self._run.history.epochs, self._run.history.measurements
-        seconds_in_epochs = sum(epoch.seconds for epoch in epochs)
+        epochs, measurements = self._history.epochs, self._history.measurements
+        if not self._seconds_by_part:
+            return {}
         return {
-            "seconds": self._seconds,
+            "seconds": sum(self._seconds_by_part.values()),
             "epoch_seconds": _median([epoch.seconds for epoch in epochs]),
             "samples_per_second": (
-                sum(epoch.samples for epoch in epochs) / seconds_in_epochs if epochs else None
+                sum(epoch.samples for epoch in epochs) / sum(epoch.seconds for epoch in epochs)
             ),
             "measurement_seconds": _median([each.seconds for each in measurements]),
-            "seconds_by_part": self._seconds_by_part(),
+            "seconds_by_part": self._seconds_by_part,
         }
-
-    def _seconds_by_part(self) -> dict[str, float]:
-        """Split the time among training, measuring and each plugin's own work."""
-        measuring, plugins = self._run.measuring_seconds, self._run.plugin_seconds
-        training = (self._seconds or 0.0) - measuring - sum(plugins.values())
-        return {"training": training, "measuring": measuring, **plugins}
 
     def _report(self) -> Iterator[str]:
         facts = self.summary()
-        if facts["epoch_seconds"] is None:
-            return
         yield (
             f"timing: {facts['epoch_seconds']:.3f} s an epoch, "
             f"{facts['samples_per_second']:,.0f} samples/s; "
-            f"{_spell_measurements(self._run.history.measurements)}"
+            f"{_spell_measurements(self._history.measurements)}"
             f"{facts['seconds']:.1f} s in all"
         )
         shares = (
@@ -67,6 +67,11 @@ class Timing(Plugin):
             for part, seconds in facts["seconds_by_part"].items()
         )
         yield f"timing: {', '.join(shares)}"
+
+
+def _parts(run: Run) -> dict[str, float]:
+    """Give the seconds spent so far outside of training."""
+    return {"measuring": run.measuring_seconds, **run.plugin_seconds}
 
 
 def _median(seconds: list[float]) -> float | None:

@@ -4,13 +4,14 @@ import functools
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from conftest import MakeBatches, MakeConfig
 from ignite.engine import Engine, Events
 from ignite.handlers import HandlersTimeProfiler
 
-from ignite_threenet import ConfigError, Plugin, PluginFailedError
+from ignite_threenet import ConfigError, Plugin, PluginFailedError, Run
 from ignite_threenet.attachment import (
     AttachableEngine,
     Attachment,
@@ -40,6 +41,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
+def run(make_config: MakeConfig, make_batches: MakeBatches) -> Run:
+    return Run(make_config(), loaders={"train": make_batches()})
+
+
+@pytest.fixture
 def engine() -> AttachableEngine:
     return AttachableEngine(lambda engine, batch: None, name="trainer")
 
@@ -57,8 +63,10 @@ class Decoration(Plugin):
     name = "y"
     on_error = "detach"
 
+    closed_with: ClassVar[object] = "not closed"
+
     def close(self, error: BaseException | None) -> None:
-        self.closed_with = error
+        self.__dict__["closed_with"] = error
 
 
 def attach(plugin: Plugin, *, epoch: int = 2, strict: bool = False) -> Attachment:
@@ -500,22 +508,38 @@ def test_strictly_also_a_decoration_stops_the_run(engine: AttachableEngine) -> N
     assert attachment.failure is None
 
 
-def test_a_detached_plugin_is_closed_all_the_same() -> None:
+def test_a_plugin_that_could_not_be_attached_is_not_closed(run: Run) -> None:
+    class Unattachable(Decoration):
+        def attach(self, run: Run) -> None:
+            fail()
+
+    plugin = Unattachable()
+    attachment = attach(plugin)
+    attachment.attach(run)
+    attachment.close(None)
+
+    assert plugin.closed_with == "not closed"
+
+
+def test_a_detached_plugin_is_closed_all_the_same(run: Run) -> None:
     plugin, end = Decoration(), ValueError("the end")
     attachment = attach(plugin)
-    attachment.call("attach", fail)
+    attachment.attach(run)
+    attachment.call("EPOCH_COMPLETED", fail)
     attachment.close(end)
 
     assert plugin.closed_with is end
 
 
-def test_an_error_while_closing_is_blamed() -> None:
+def test_an_error_while_closing_is_blamed(run: Run) -> None:
     class Unclosable(Plugin):
         def close(self, error: BaseException | None) -> None:
             fail()
 
+    attachment = attach(Unclosable())
+    attachment.attach(run)
     with pytest.raises(PluginFailedError) as caught:
-        attach(Unclosable()).close(None)
+        attachment.close(None)
 
     assert str(caught.value) == ("plugin 'unclosable' failed at close, epoch 2: ValueError: broken")
 

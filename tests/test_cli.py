@@ -166,7 +166,7 @@ class TestPlugins:
     @pytest.mark.parametrize(
         ("words", "expected"),
         [
-            ((), ["progress", "accuracy", "best", "timing", "plot"]),
+            ((), ["accuracy", "best", "timing", "plot", "progress"]),
             (("--plugins", "plot,timing"), ["plot", "timing"]),
             (("--plugins", "plot", "--plugins", "timing"), ["plot", "timing"]),
             (("--plugins", "no:plot,no:progress"), ["accuracy", "best", "timing"]),
@@ -186,7 +186,7 @@ class TestPlugins:
 
         names = [each["name"] for each in plan(invoke, "--plugins", "+added")["plugins"]]
 
-        assert names == ["progress", "accuracy", "best", "timing", "plot", "added"]
+        assert names == ["accuracy", "best", "timing", "plot", "progress", "added"]
 
     def test_a_strangers_option_is_declared_once_for_all_ways_of_setting_it(
         self, invoke: Invoke, install_distribution: InstallDistribution
@@ -346,12 +346,12 @@ class TestRefusals:
             (
                 ("--plugins", "bset"),
                 "unknown plugin 'bset'; did you mean 'best'? "
-                "Known: accuracy, best, plot, progress, timing",
+                "Installed: accuracy, best, plot, progress, timing",
             ),
             (
                 ("--plugins", "no:polt"),
                 "unknown plugin 'polt'; did you mean 'plot'? "
-                "Known: accuracy, best, plot, progress, timing",
+                "Installed: accuracy, best, plot, progress, timing",
             ),
             (
                 ("--plugins", "best,no:accuracy"),

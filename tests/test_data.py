@@ -16,8 +16,8 @@ from torchvision import datasets
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from ignite_threenet.data import BatchLoader, Dataset, Split, load_data, normalize, permutation
-from ignite_threenet.errors import ConfigError, DataError, UnknownNameError
-from ignite_threenet.sources import FILE_NAMES, SOURCES, TRAIN_LABELS, SourceUnreachableError
+from ignite_threenet.errors import ConfigError, DataError, UnknownNameError, UnreachableError
+from ignite_threenet.sources import FILE_NAMES, SOURCES, TRAIN_LABELS
 
 TORCHVISION = Compose([ToTensor(), Normalize((0.5,), (0.5,))])
 
@@ -387,7 +387,7 @@ def test_auto_does_not_replace_a_damaged_mnist(
 def test_a_dataset_that_is_named_has_no_substitute(
     tmp_path: Path, no_network: None, name: str
 ) -> None:
-    with pytest.raises(SourceUnreachableError) as raised:
+    with pytest.raises(UnreachableError) as raised:
         load_data(name, tmp_path)
 
     assert raised.value.reason == f"{name} is not on disk, and its servers cannot be reached"

@@ -93,14 +93,16 @@ def test_an_option_error_says_where_what_and_what_is_allowed() -> None:
 def test_an_unknown_name_is_told_with_the_nearest_and_the_known() -> None:
     error = UnknownNameError("plugin", "bset", ["plot", "best"], where="run.toml")
 
-    assert str(error) == ("run.toml: unknown plugin 'bset'; did you mean 'best'? Known: best, plot")
+    assert str(error) == (
+        "run.toml: unknown plugin 'bset'; did you mean 'best'? Installed: best, plot"
+    )
     assert (error.name, error.nearest, error.known) == ("bset", "best", ["best", "plot"])
 
 
 def test_an_unknown_name_like_no_other_is_told_without_a_guess() -> None:
     error = UnknownNameError("plugin", "zzz", ["best"])
 
-    assert str(error) == "unknown plugin 'zzz'. Known: best"
+    assert str(error) == "unknown plugin 'zzz'. Installed: best"
     assert error.nearest is None
 
 

@@ -93,6 +93,7 @@ def test_a_value_becomes_the_options_type(
         (int | None, None, "5", 5),
         (tuple[int, ...], (), "1, 2,3", (1, 2, 3)),
         (tuple[int, ...], (1,), "", ()),
+        (tuple[str, ...], (), "a, b", ("a", "b")),
         (tuple[int, str], (0, ""), "1,a", (1, "a")),
         (tuple[bool, ...], (), "yes,no", (True, False)),
         (tuple[int, ...] | None, (1,), "none", None),

@@ -30,6 +30,7 @@ PUBLIC_NAMES = [
     "ThreeNet",
     "ThreeNetError",
     "UnknownNameError",
+    "UnreachableError",
     "create_evaluator",
     "create_trainer",
     "load_data",

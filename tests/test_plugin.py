@@ -229,8 +229,8 @@ def test_names_are_sorted(install: Install) -> None:
 
 
 def test_both_plugins_of_one_name_are_listed(install_distribution: InstallDistribution) -> None:
-    install_distribution("acme-two", {"twin": "acme_two:Twin"}, {}, version="2.0")
     install_distribution("acme-one", {"twin": "acme_one:Twin"}, {}, version="1.0")
+    install_distribution("acme-two", {"twin": "acme_two:Twin"}, {}, version="2.0")
 
     assert [entry.origin for entry in find_plugins()["twin"]] == ["acme-one 1.0", "acme-two 2.0"]
 
@@ -256,7 +256,7 @@ def test_an_unknown_name_is_told_with_the_nearest_and_what_is_installed() -> Non
     with pytest.raises(UnknownNameError) as raised:
         find_plugin("bset")
 
-    assert str(raised.value).startswith("unknown plugin 'bset'; did you mean 'best'? Known: ")
+    assert str(raised.value).startswith("unknown plugin 'bset'; did you mean 'best'? Installed: ")
     assert raised.value.known == list(find_plugins())
 
 

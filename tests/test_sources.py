@@ -20,7 +20,7 @@ import torch
 from torchvision import datasets
 
 from ignite_threenet import digits, sources
-from ignite_threenet.errors import DataError
+from ignite_threenet.errors import DataError, UnreachableError
 from ignite_threenet.sources import (
     FILE_NAMES,
     MNIST_SHA256,
@@ -31,7 +31,6 @@ from ignite_threenet.sources import (
     TRAIN_IMAGES,
     TRAIN_LABELS,
     Source,
-    SourceUnreachableError,
 )
 
 Contents = dict[str, bytes]
@@ -315,7 +314,7 @@ def test_an_absent_server_is_told_with_advice(
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [dead_url, dead_url])
 
-    with pytest.raises(SourceUnreachableError) as raised:
+    with pytest.raises(UnreachableError) as raised:
         FASHION.read(tmp_path)
 
     reason = "fashion-mnist is not on disk, and its servers cannot be reached"
@@ -331,7 +330,7 @@ def test_a_server_that_never_answers_is_given_up(
     server.silent = {"HEAD", "GET"}
     monkeypatch.setattr(sources, "_REACH_TIMEOUT_S", 0.1)
 
-    with pytest.raises(SourceUnreachableError, match="its servers cannot be reached"):
+    with pytest.raises(UnreachableError, match="its servers cannot be reached"):
         FASHION.read(tmp_path)
 
     assert files_below(tmp_path) == {}
@@ -350,7 +349,7 @@ def test_a_name_lookup_that_hangs_is_given_up(
     monkeypatch.setattr(urllib.request, "urlopen", look_up)
     monkeypatch.setattr(sources, "_REACH_TIMEOUT_S", 0.1)
     try:
-        with pytest.raises(SourceUnreachableError, match="its servers cannot be reached"):
+        with pytest.raises(UnreachableError, match="its servers cannot be reached"):
             FASHION.read(tmp_path)
     finally:
         given_up.set()
@@ -369,7 +368,7 @@ def test_a_download_that_stalls_is_given_up(
     server.silent, server.stalling = silent, stalling
     monkeypatch.setattr(sources, "_STALL_TIMEOUT_S", 0.1)
 
-    with pytest.raises(SourceUnreachableError) as raised:
+    with pytest.raises(UnreachableError) as raised:
         FASHION.read(tmp_path)
 
     assert raised.value.reason == "fashion-mnist cannot be downloaded: timed out"
@@ -384,7 +383,7 @@ def test_a_download_with_another_md5_is_refused(
     serve(SMALL)
     server.files[f"{name}.gz"] = gzip.compress(b"something else")
 
-    with pytest.raises(SourceUnreachableError, match="not found or corrupted") as raised:
+    with pytest.raises(UnreachableError, match="not found or corrupted") as raised:
         FASHION.read(tmp_path)
 
     assert raised.value.reason.startswith("fashion-mnist cannot be downloaded: ")
@@ -397,7 +396,7 @@ def test_an_interrupted_fetch_leaves_no_half_dataset_and_the_next_one_succeeds(
 ) -> None:
     serve(SMALL)
     server.broken = {f"{TEST_LABELS}.gz"}
-    with pytest.raises(SourceUnreachableError, match="closed connection without response"):
+    with pytest.raises(UnreachableError, match="closed connection without response"):
         FASHION.read(tmp_path)
     assert files_below(tmp_path) == {}
 
@@ -580,7 +579,7 @@ def test_wrong_content_is_no_reason_to_take_another_dataset(tmp_path: Path, serv
     with pytest.raises(DataError) as raised:
         MNIST.read(tmp_path)
 
-    assert not isinstance(raised.value, SourceUnreachableError)
+    assert not isinstance(raised.value, UnreachableError)
 
 
 def test_mnist_on_disk_is_held_to_the_published_digests_whatever_is_recorded(

@@ -231,7 +231,8 @@ def test_a_failure_to_draw_does_not_stop_the_run(make_run: MakeRun) -> None:
 
     assert (summary["status"], summary["epochs"]) == ("completed", 3)
     assert summary["detached"] == {
-        "plot": "plugin 'plot' failed at EPOCH_COMPLETED, epoch 1: RuntimeError: no fonts"
+        "plot": "plugin 'plot' (ignite-threenet 0.1.0) failed at EPOCH_COMPLETED, epoch 1: "
+        "RuntimeError: no fonts"
     }
 
 
