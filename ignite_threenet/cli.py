@@ -135,7 +135,7 @@ class _RunCommand(click.Command):
             self._choose_plugins(ctx, args)
         except ThreeNetError as error:
             # Help must not fail because of what it would help to mend.
-            if not ctx.resilient_parsing and "--help" not in args:
+            if not ctx.resilient_parsing and not {*ctx.help_option_names} & {*args}:
                 raise
             ctx.meta[_CHOSEN_KEY] = []
             ctx.meta[_MISSING_KEY] = f"The plugins' options are missing here: {error}"
@@ -174,9 +174,9 @@ class _RunCommand(click.Command):
         items = first[_PLUGINS_KEY] or _plugins_in(content, path)
         names, removed = select_plugins(items, DEFAULT_PLUGINS)
         if first["quiet"]:
-            names, removed = [name for name in names if name != "progress"], removed
+            names = [name for name in names if name != "progress"]
         chosen = resolve_plugins(names, removed)
-        _check_parameter_names(chosen)
+        _check_parameter_names(self.params, chosen)
         ctx.meta[_CHOSEN_KEY] = chosen
         ctx.default_map = _default_map(content, path, chosen)
 
@@ -208,9 +208,11 @@ def _plugins_in(content: Mapping[str, Any], path: Path | None) -> list[str]:
     return ["none"] if _PLUGINS_KEY in content and not items else items
 
 
-def _check_parameter_names(chosen: Iterable[ChosenPlugin]) -> None:
+def _check_parameter_names(
+    params: Iterable[click.Parameter], chosen: Iterable[ChosenPlugin]
+) -> None:
     """Refuse options that share an environment variable, such as a_b.c and a.b_c."""
-    owners = {_parameter_name(spec.name): f"--{spec.flag_name}" for spec in option_specs(RunConfig)}
+    owners = {param.name: param.opts[-1] for param in params}
     for plugin in chosen:
         for spec in plugin.specs:
             name = _parameter_name(spec.name, plugin.name)
@@ -327,12 +329,9 @@ def run(ctx: click.Context, /, **params: Any) -> None:
 
     the_run = Run(config, plugins, sources=sources)
     if params["dry_run"]:
-        plan = build_plan(the_run, {each.name: each.required_by for each in chosen})
+        plan = build_plan(the_run)
         click.echo(json.dumps(plan, indent=2) if params["json"] else _spell_plan(plan))
         return
-    for each in chosen:
-        if each.required_by is not None:
-            logger.info("%s: required by %s", each.name, each.required_by)
     summary = the_run.train()
     if params["json"]:
         click.echo(json.dumps(summary, indent=2))

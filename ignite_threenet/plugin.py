@@ -34,6 +34,7 @@ class Plugin:
             only shows something.
         name: the plugin's name in its run.
         distribution: the distribution that it was installed from, with its version, or "".
+        required_by: the plugin that brought it into the run, or None where the user named it.
 
     Example:
         >>> from ignite_threenet import option
@@ -47,6 +48,7 @@ class Plugin:
     on_error: ClassVar[Literal["stop", "detach"]] = "stop"
     name: ClassVar[str] = ""
     distribution: ClassVar[str] = ""
+    required_by: ClassVar[str | None] = None
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -154,7 +156,9 @@ class ChosenPlugin:
         """Make the plugin, unless the user made it."""
         plugin = self.instance if self.instance is not None else self.cls(**options)
         # On the instance: one class may take part under several names.
-        plugin.__dict__.update(name=self.name, distribution=self.distribution)
+        plugin.__dict__.update(
+            name=self.name, distribution=self.distribution, required_by=self.required_by
+        )
         return plugin
 
 
@@ -287,12 +291,12 @@ class _Resolver:
         self._chosen[name] = plugin
 
     def _load(self, name: str, parent: str | None) -> ChosenPlugin:
-        required_by = None if name in self._names else parent
         instance = self._instances.get(name)
         if instance is not None:
             cls = type(instance)
-            return ChosenPlugin(name, cls, _origin_of(cls), required_by, instance)
+            return ChosenPlugin(name, cls, _origin_of(cls), instance.required_by, instance)
         entry = find_plugin(name, parent)
+        required_by = None if name in self._names else parent
         return ChosenPlugin(name, entry.load(), entry.origin, required_by)
 
 

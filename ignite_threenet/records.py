@@ -2,7 +2,6 @@
 
 import platform
 import subprocess
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +65,7 @@ def describe_options(run: "Run") -> dict[str, Any]:
             {
                 "name": name,
                 "distribution": plugin.distribution,
+                "required_by": plugin.required_by,
                 "options": resolved(plugin, f"{name}."),
             }
             for name, plugin in run.plugins.items()
@@ -73,23 +73,15 @@ def describe_options(run: "Run") -> dict[str, Any]:
     }
 
 
-def build_plan(run: "Run", required_by: Mapping[str, str | None]) -> dict[str, Any]:
-    """Describe what a run would do.
-
-    Args:
-        run: the run, not started.
-        required_by: for each plugin, the one that requires it, or None where the user named it.
-    """
+def build_plan(run: "Run") -> dict[str, Any]:
+    """Describe what a run would do, before it starts."""
     options = describe_options(run)
-    plugins = [
-        plugin | {"required_by": required_by[plugin["name"]]} for plugin in options["plugins"]
-    ]
     return {
         "model": type(run.model).__name__,
         "dataset": run.dataset_name,
         "device": describe_device(run.device),
         "config": options["config"],
-        "plugins": plugins,
+        "plugins": options["plugins"],
         "handlers": [
             {
                 "engine": registration.engine,

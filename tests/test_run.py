@@ -459,7 +459,12 @@ class TestRecords:
 
         manifest = json.loads((run.directory.path / "manifest.json").read_text())
         assert manifest["plugins"] == [
-            {"name": "acme", "distribution": "acme-run 1.0", "options": {}}
+            {
+                "name": "acme",
+                "distribution": "acme-run 1.0",
+                "required_by": None,
+                "options": {},
+            }
         ]
 
 
