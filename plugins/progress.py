@@ -40,7 +40,7 @@ class Progress(Plugin):
         self._display.close()
 
     def _note(self, evaluator: Engine, split: str) -> None:
-        self._accuracies[f"{split} accuracy"] = f"{evaluator.state.metrics['accuracy']:.2%}"
+        self._accuracies[f"{split} accuracy"] = f"{evaluator.state.metrics['accuracy']:.3%}"
         self._display.show(self._loss | self._accuracies)
 
     def _finish_epoch(self, trainer: Engine, run: Run) -> None:

@@ -103,7 +103,7 @@ def test_a_line_tells_the_accuracy_that_was_just_measured(
     lines = capsys.readouterr().err.splitlines()
     assert len(set(accuracies)) == 3
     for line, accuracy in zip(lines, accuracies, strict=True):
-        assert f" test accuracy {accuracy:.2%}," in line
+        assert f" test accuracy {accuracy:.3%}," in line
 
 
 def test_the_last_line_tells_the_last_accuracy_also_where_progress_comes_first(
@@ -113,7 +113,7 @@ def test_the_last_line_tells_the_last_accuracy_also_where_progress_comes_first(
     run.train()
 
     accuracy = run.history.of_split("test")[-1].metrics["accuracy"]
-    assert f" test accuracy {accuracy:.2%}," in capsys.readouterr().err.splitlines()[-1]
+    assert f" test accuracy {accuracy:.3%}," in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_bars_show_the_accuracy(make_run: MakeRun, open_terminal: OpenTerminal) 
     run.train()
 
     last = run.history.of_split("train")[-1].metrics["accuracy"]
-    assert f"train accuracy={last:.2%}" in terminal.getvalue().splitlines()[-1]
+    assert f"train accuracy={last:.3%}" in terminal.getvalue().splitlines()[-1]
 
 
 def test_a_loader_of_unknown_length_has_a_bar_too(
