@@ -20,7 +20,8 @@ class Patience(Plugin):
     def attach(self, run: Run) -> None:
         """Listen to the evaluator, so that each measurement is seen when it is made."""
         self.best, self.bad = float("-inf"), 0
-        run.evaluators[self.split].add_event_handler(Events.COMPLETED, self.look, run)
+        evaluator = run.require_split(self.split, "patience.split")
+        evaluator.add_event_handler(Events.COMPLETED, self.look, run)
 
     def look(self, evaluator: Engine, run: Run) -> None:
         """Count the measurements without improvement."""

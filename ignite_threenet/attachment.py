@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ignite.engine import Engine, events
 from ignite.engine.events import CallableEventWithFilter, EventsList, RemovableEventHandle
 
-from .errors import PluginFailedError, ThreeNetError
+from .errors import ConfigError, DivergedError, PluginFailedError
 from .plugin import Plugin
 
 if TYPE_CHECKING:
@@ -44,12 +44,29 @@ class Registration:
 
 
 class AttachableEngine(Engine):
-    """An Ignite engine that knows which plugin each of its handlers belongs to."""
+    """An Ignite engine that knows which plugin each of its handlers belongs to.
+
+    Attributes:
+        name: what errors and plans call it.
+        registrations: its handlers, in the order of their registration.
+        lets_errors_pass: whether an error goes on when the handlers of EXCEPTION_RAISED have
+            heard of it. Ignite ends it there, and goes on as if nothing had happened.
+    """
 
     def __init__(self, process_function: Callable[[Engine, Any], Any], name: str) -> None:
         super().__init__(process_function)
         self.name = name
         self.registrations: list[Registration] = []
+        self.lets_errors_pass = False
+        self._last_error: BaseException | None = None
+
+    def _handle_exception(self, e: BaseException) -> None:
+        # Ignite handles an error of an iteration twice: there, and where the run ends.
+        if not self.lets_errors_pass or e is not self._last_error:
+            self._last_error = e
+            super()._handle_exception(e)
+        if self.lets_errors_pass:
+            raise e
 
     def add_event_handler(
         self, event_name: Any, handler: Callable[..., Any], *args: Any, **kwargs: Any
@@ -149,17 +166,19 @@ class Attachment:
         Raises:
             PluginFailedError: it raised, and a failure of this plugin stops the run.
         """
-        self.summary = self.call("summary", self.plugin.summary) or {}
+        if self._is_attached:
+            self.summary = self.call("summary", self.plugin.summary) or {}
 
     def _guard(self, where: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         token = _owner.set(self)
         try:
             with self._stopwatch.measure(self.name):
                 return function(*args, **kwargs)
-        except ThreeNetError:
-            # Already says who and where: another plugin's failure, or a plugin's own refusal.
-            raise
+        except (PluginFailedError, DivergedError):
+            raise  # says already who and where
         except (Exception, SystemExit) as error:
+            if where == "attach" and isinstance(error, ConfigError):
+                raise  # the plugin refuses what the user asked for
             self._fail(where, error)
             return None
         finally:

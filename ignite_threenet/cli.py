@@ -1,13 +1,14 @@
 """The command line; the one file that knows Click, and where errors become messages.
 
-torch is not imported here: ``--help`` and ``plugins list`` answer at once.
+torch is not imported here: ``--help`` and ``plugins list`` answer at once. ``run`` imports the
+plugins that it is asked for, whose options are its own, and with them torch.
 """
 
 import json
 import logging
-import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -39,29 +40,20 @@ logger = logging.getLogger(__package__)
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, and exit: 0, 1 for what failed, 2 for what was asked wrongly."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = cli.main(words, prog_name="ignite-threenet", standalone_mode=False)
-    except click.exceptions.Exit as error:
-        code = error.exit_code
     except click.ClickException as error:
         code = _fail(error.format_message(), error.exit_code)
     except ThreeNetError as error:
-        if debug:
-            raise
+        _show_traceback(words)
         code = _fail(str(error), error.exit_code)
     except _TerminatedError:
         code = _fail("terminated", 128 + signal.SIGTERM)
     except (KeyboardInterrupt, click.Abort):
         code = _fail("interrupted", 128 + signal.SIGINT)
-    except BrokenPipeError:
-        # The reader of a pipe went away, as `head` does; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
     except Exception as error:
-        if debug:
-            raise
+        _show_traceback(words)
         code = _fail(f"{type(error).__name__}: {error}; --debug shows where", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -72,6 +64,11 @@ class _TerminatedError(BaseException):
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     raise _TerminatedError("terminated")
+
+
+def _show_traceback(words: Sequence[str]) -> None:
+    if "--debug" in words:
+        traceback.print_exc()
 
 
 def _fail(message: str, code: int) -> int:
@@ -308,7 +305,7 @@ def run(ctx: click.Context, /, **params: Any) -> None:
     (IGNITE_THREENET_LR for --lr, IGNITE_THREENET_ACCURACY_EVERY for --accuracy.every), else
     from the file that --config names, else it has its default.
     """
-    _set_up_logging(quiet=params["quiet"], verbose=params["verbose"])
+    _set_up_logging(quiet=params["quiet"], verbose=params["verbose"] or params["debug"])
     chosen: list[ChosenPlugin] = ctx.meta[_CHOSEN_KEY]
     specs = option_specs(RunConfig)
     config = RunConfig(**{spec.name: params[spec.name] for spec in specs})
@@ -323,13 +320,14 @@ def run(ctx: click.Context, /, **params: Any) -> None:
         for each in chosen
         for spec in each.specs
     }
-    # Here, because it imports torch: help and mistakes in the options need not wait for that.
+    # Here, because it imports torch, which the other commands need not wait for.
     from .records import build_plan
     from .run import Run
 
     the_run = Run(config, plugins, sources=sources)
     if params["dry_run"]:
         plan = build_plan(the_run)
+        the_run.close()
         click.echo(json.dumps(plan, indent=2) if params["json"] else _spell_plan(plan))
         return
     summary = the_run.train()
@@ -474,6 +472,12 @@ class _LogHandler(logging.Handler):
     """Writes to standard error, above the progress bars where there are some."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._write(record)
+        except Exception:
+            self.handleError(record)
+
+    def _write(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
         text = self.format(record)

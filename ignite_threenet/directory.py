@@ -83,7 +83,12 @@ class RunDirectory:
 
         Returns:
             The file's path.
+
+        Raises:
+            ValueError: name is not a plain file name, or is one that the run itself writes.
         """
+        if name != Path(name).name or name in (MANIFEST, METRICS, SUMMARY):
+            raise ValueError(f"{name!r} is not a plain name that is free in a run's directory")
         self._note(name)
         path = self.path / name
         write_atomically(path, content)

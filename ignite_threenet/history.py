@@ -47,7 +47,7 @@ class Measurement:
     Attributes:
         split: train, valid or test.
         epoch: the trainer's epoch at that time.
-        metrics: the metrics by name; accuracy is a share from 0 to 1.
+        metrics: the metrics that are numbers, by name; accuracy is a share from 0 to 1.
         seconds: time taken.
         final: whether this is the test of the model that the run ended with.
     """
@@ -198,15 +198,21 @@ class MeasurementRecorder:
         evaluator.add_event_handler(Events.STARTED, self._start)
         evaluator.add_event_handler(Events.COMPLETED, self._record)
 
-    def _start(self) -> None:
+    def _start(self, evaluator: Engine) -> None:
         self._start_time = time.perf_counter()
+        # Ignite leaves the old values there, also of a metric that is computed later than this.
+        evaluator.state.metrics.clear()
 
     def _record(self, evaluator: Engine) -> None:
         self._history.add_measurement(
             Measurement(
                 split=self._split,
                 epoch=self._trainer.state.epoch,
-                metrics=dict(evaluator.state.metrics),
+                metrics={
+                    name: value
+                    for name, value in evaluator.state.metrics.items()
+                    if isinstance(value, int | float)
+                },
                 seconds=time.perf_counter() - self._start_time,
                 final=self._history.training_ended,
             )

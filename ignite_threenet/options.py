@@ -127,6 +127,8 @@ def make_options_class(cls: type[T], **dataclass_options: Any) -> type[T]:
         TypeError: a field is not an option, or has a type or default that cannot be one; the
             message names the field.
     """
+    if "__init__" in cls.__dict__:
+        raise TypeError(f"{cls.__name__}.__init__: made from the options; use __post_init__")
     _check_defaults(cls)
     dataclasses.dataclass(kw_only=True, **dataclass_options)(cls)
     hints = _type_hints(cls)
@@ -273,6 +275,8 @@ def _type(annotation: Any, limits: _Limits, where: str) -> _Type:
         return _fixed_tuple([_type(argument, limits, where) for argument in arguments])
     if limits.has_bounds and annotation not in (int, float):
         raise TypeError(f"{where}: bounds are for numbers, and {annotation!r} is none")
+    if limits.choices is not None and annotation not in _NOUNS:
+        raise TypeError(f"{where}: choices are for plain types, and {annotation!r} is none")
     if origin is Literal:
         return _choice({str(value): value for value in arguments})
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
@@ -390,6 +394,8 @@ def plain(value: Any) -> Any:
         >>> plain({"loss": math.nan, "sizes": (1, 2)})
         {'loss': None, 'sizes': [1, 2]}
     """
+    if isinstance(value, enum.Enum):
+        return value.name.lower()
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

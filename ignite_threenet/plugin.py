@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 
-from .errors import PluginChoiceError, PluginLoadError, UnknownNameError
+from .errors import PluginChoiceError, PluginLoadError, ThreeNetError, UnknownNameError
 from .options import OptionSpec, make_options_class, option_specs
 
 if TYPE_CHECKING:
@@ -154,12 +154,23 @@ class ChosenPlugin:
 
     def create(self, **options: Any) -> Plugin:
         """Make the plugin, unless the user made it."""
-        plugin = self.instance if self.instance is not None else self.cls(**options)
+        plugin = self.instance if self.instance is not None else self._construct(options)
         # On the instance: one class may take part under several names.
         plugin.__dict__.update(
             name=self.name, distribution=self.distribution, required_by=self.required_by
         )
         return plugin
+
+    def _construct(self, options: Mapping[str, Any]) -> Plugin:
+        try:
+            return self.cls(**options)
+        except ThreeNetError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise PluginLoadError(
+                self.name, self.distribution, f"refuses its options: {reason}"
+            ) from error
 
 
 def find_plugins() -> dict[str, list[PluginEntry]]:
@@ -294,7 +305,8 @@ class _Resolver:
         instance = self._instances.get(name)
         if instance is not None:
             cls = type(instance)
-            return ChosenPlugin(name, cls, _origin_of(cls), instance.required_by, instance)
+            origin = instance.distribution or _origin_of(cls)
+            return ChosenPlugin(name, cls, origin, instance.required_by, instance)
         entry = find_plugin(name, parent)
         required_by = None if name in self._names else parent
         return ChosenPlugin(name, entry.load(), entry.origin, required_by)

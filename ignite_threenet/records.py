@@ -11,7 +11,7 @@ import torch
 from .device import describe_device
 from .directory import SUMMARY
 from .errors import DivergedError
-from .options import option_specs, plain
+from .options import OptionSpec, option_specs, plain
 
 if TYPE_CHECKING:
     from .data import Dataset
@@ -54,7 +54,7 @@ def describe_options(run: "Run") -> dict[str, Any]:
         return {
             spec.name: {
                 "value": plain(getattr(owner, spec.name)),
-                "source": run.sources.get(f"{prefix}{spec.name}", "default"),
+                "source": run.sources.get(f"{prefix}{spec.name}", _source(owner, spec)),
             }
             for spec in option_specs(type(owner))
         }
@@ -71,6 +71,11 @@ def describe_options(run: "Run") -> dict[str, Any]:
             for name, plugin in run.plugins.items()
         ],
     }
+
+
+def _source(owner: object, spec: OptionSpec) -> str:
+    """Tell where a value comes from that no command line gave."""
+    return "default" if getattr(owner, spec.name) == spec.default else "script"
 
 
 def build_plan(run: "Run") -> dict[str, Any]:
@@ -104,7 +109,6 @@ def build_summary(run: "Run", error: BaseException | None, seconds: float) -> di
     """
     final_test = run.history.final_test
     best = {split: run.history.best(split) for split in run.evaluators}
-    files = run.directory.files
     return plain(  # type: ignore[no-any-return]
         {
             "status": _status(error),
@@ -121,7 +125,8 @@ def build_summary(run: "Run", error: BaseException | None, seconds: float) -> di
             "test": final_test.metrics if final_test is not None else None,
             "seconds": seconds,
             "directory": run.directory.path,
-            "files": files if SUMMARY in files else [*files, SUMMARY],
+            "files": [name for name in run.directory.files if (run.directory.path / name).exists()]
+            + [SUMMARY],
             "plugins": {each.name: each.summary for each in run.attachments},
             "detached": {
                 each.name: str(each.failure) for each in run.attachments if each.failure is not None
@@ -143,7 +148,8 @@ def _git_commit(directory: Path) -> dict[str, Any] | None:
     commit = _git(directory, "rev-parse", "HEAD")
     if commit is None:
         return None
-    return {"commit": commit, "changed": bool(_git(directory, "status", "--porcelain"))}
+    changes = _git(directory, "status", "--porcelain")
+    return {"commit": commit, "changed": None if changes is None else bool(changes)}
 
 
 def _git(directory: Path, *arguments: str) -> str | None:

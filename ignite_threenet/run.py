@@ -1,11 +1,13 @@
 """A run: builds the parts, attaches the plugins, trains, tests, and sums up."""
 
 import logging
+import os
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Accuracy, Loss
@@ -17,11 +19,12 @@ from .config import RunConfig
 from .data import BatchLoader, Dataset, check_dataset_name, load_data
 from .device import select_device
 from .directory import METRICS, SUMMARY, RunDirectory, check_usable
-from .engines import Batch, create_evaluator, create_trainer
-from .errors import ConfigError, ThreeNetError, UnknownNameError
+from .engines import Batch, LossFunction, create_evaluator, create_trainer
+from .errors import ConfigError, UnknownNameError
 from .history import EpochRecorder, History, MeasurementRecorder
 from .model import ThreeNet
 from .plugin import Plugin, resolve_plugins
+from .randomness import keep_random_state
 from .records import build_manifest, build_summary
 
 logger = logging.getLogger(__package__)
@@ -44,6 +47,7 @@ class Run:
         plugins: names of installed plugins, and plugins; with what they require, they are
             attached in this order, requirements first.
         model: a network of one's own; ThreeNet where it is None.
+        loss_fn: a loss of one's own; NLLLoss where it is None, which wants log-probabilities.
         loaders: iterables of ``(inputs, targets)`` of one's own, by split: ``train``, and
             perhaps ``valid`` and ``test``; the configured dataset where it is None.
         sources: where the options come from, for the manifest: ``command line`` and the like,
@@ -86,6 +90,7 @@ class Run:
         *,
         model: nn.Module | None = None,
         loaders: Mapping[str, Iterable[Batch]] | None = None,
+        loss_fn: LossFunction | None = None,
         sources: Mapping[str, str] | None = None,
     ) -> None:
         self.config = config if config is not None else RunConfig()
@@ -99,7 +104,7 @@ class Run:
 
         manual_seed(self.config.seed)
         self.model = (model if model is not None else ThreeNet()).to(self.device)
-        self.loss_fn = nn.NLLLoss()
+        self.loss_fn: LossFunction = loss_fn if loss_fn is not None else nn.NLLLoss()
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
             lr=self.config.lr,
@@ -184,10 +189,11 @@ class Run:
         Returns:
             The metrics by name.
         """
-        evaluator = self.evaluators[split]
+        evaluator = self.require_split(split, "evaluate")
+        if split not in self._evaluation_loaders:
+            raise ConfigError(f"evaluate: the split {split!r} has no data before training starts")
         loader: Any = self._evaluation_loaders[split]
-        # A loader that shuffles draws random numbers, which training must not miss.
-        with self._stopwatch.measure(_MEASURING), torch.random.fork_rng(devices=[]):
+        with self._stopwatch.measure(_MEASURING), keep_random_state(loader):
             # After a failure, Ignite's next run() only clears that away and returns None.
             state = evaluator.run(loader) or evaluator.run(loader)
         return dict(state.metrics)
@@ -220,6 +226,10 @@ class Run:
             raise error
         return summary
 
+    def close(self) -> None:
+        """Close the plugins of a run that is not going to train."""
+        self._close(None)
+
     def _split_names(self) -> list[str]:
         if self.loaders:
             return [split for split in SPLITS if split in self.loaders]
@@ -227,6 +237,7 @@ class Run:
 
     def _create_trainer(self) -> Engine:
         trainer = create_trainer(self.model, self.optimizer, self.loss_fn, self.device)
+        _let_errors_pass(trainer)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._choose_order)
         EpochRecorder(self.history).attach(trainer)
         return trainer
@@ -237,6 +248,7 @@ class Run:
             "loss": Loss(self.loss_fn, device=self.device),
         }
         evaluator = create_evaluator(self.model, metrics, self.device, name=f"evaluators[{split}]")
+        _let_errors_pass(evaluator)
         MeasurementRecorder(self.history, split, self.trainer).attach(evaluator)
         return evaluator
 
@@ -292,7 +304,11 @@ class Run:
     def _train_and_test(self) -> None:
         manual_seed(self.config.seed)
         loader: Any = self.loaders["train"]
+        completed: list[bool] = []
+        self.trainer.add_event_handler(Events.COMPLETED, lambda: completed.append(True))
         self.trainer.run(loader, max_epochs=self.config.epochs)
+        if not completed:
+            logger.warning("a handler ended the training without the event COMPLETED")
         self.history.end_training()
         if "test" in self.evaluators:
             self.evaluate("test")
@@ -303,11 +319,11 @@ class Run:
             try:
                 attachment.close(error)
                 attachment.sum_up()
-            except ThreeNetError as failure:
+            except BaseException as failure:
                 if error is None:
                     error = failure
                 else:
-                    logger.error("%s", failure)
+                    logger.error("%s", str(failure) or type(failure).__name__)
         return error
 
     def _sum_up(self, error: BaseException | None, seconds: float) -> dict[str, Any]:
@@ -324,6 +340,11 @@ class Run:
                 raise
             logger.error("%s cannot be written: %s", SUMMARY, failure)
         return summary
+
+
+def _let_errors_pass(engine: Engine) -> None:
+    if isinstance(engine, AttachableEngine):
+        engine.lets_errors_pass = True
 
 
 # As Ignite fires them.
@@ -348,6 +369,8 @@ def _place_in_a_run(registration: Registration) -> int:
 def _check(config: RunConfig, loaders: Mapping[str, Iterable[Batch]] | None) -> None:
     """Refuse what can be refused before anything is built."""
     check_dataset_name(config.dataset)
+    if idist.get_world_size() > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("a run takes one process; several (torchrun) are not supported")
     if config.out is not None:
         check_usable(config.out, force=config.force)
     if loaders is None:

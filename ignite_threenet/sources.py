@@ -5,6 +5,7 @@ format of http://yann.lecun.com/exdb/mnist/. They are checked against SHA-256 di
 they are read: digests pinned here, or recorded beside them when they were fetched.
 """
 
+import errno
 import hashlib
 import logging
 import shutil
@@ -18,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 
 import torch
 from torch import Tensor
@@ -47,6 +48,7 @@ RECORD_NAME = "SHA256SUMS"
 _IMAGES_MAGIC, _LABELS_MAGIC = 2051, 2049
 _SIDE = 28  # pixels
 _CLASSES = 10
+_DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.EIO)
 _REACH_TIMEOUT_S = 6.0  # to learn whether there is a network
 _STALL_TIMEOUT_S = 8.0  # to give up a download that no longer moves
 _DIGITS_TRAIN, _DIGITS_TEST = 60_000, 10_000  # as many as MNIST has
@@ -153,9 +155,10 @@ def _download(source: Source, directory: Path) -> None:
     try:
         from torchvision import datasets
     except (ImportError, RuntimeError) as error:
-        raise DataError(
+        raise UnreachableError(
             f"{source.name} cannot be downloaded: torchvision does not fit the installed torch "
-            f"({error}); install both together: pip install --upgrade torch torchvision"
+            f"({error})",
+            "install both together: pip install --upgrade torch torchvision",
         ) from error
     dataset = getattr(datasets, source.folder)
     first_file = dataset.resources[0][0]
@@ -166,7 +169,9 @@ def _download(source: Source, directory: Path) -> None:
     try:
         with _socket_timeout(_STALL_TIMEOUT_S):
             dataset(root=directory, download=True)
-    except (RuntimeError, URLError, TimeoutError, ConnectionError, HTTPException) as error:
+    except (RuntimeError, OSError, HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise
         cause = (str(error).splitlines() or [type(error).__name__])[-1].rstrip(".")
         raise UnreachableError(f"{source.name} cannot be downloaded: {cause}", advice) from error
     for name in FILE_NAMES:

@@ -31,6 +31,8 @@ class Best(Plugin):
         accuracy = run.plugins["accuracy"]
         split: str = self.split if self.split is not None else getattr(accuracy, "split", "train")
         evaluator = run.require_split(split, f"{self.name}.split")
+        if split != getattr(accuracy, "split", split):
+            logger.warning("best: watches %r, which 'accuracy' does not measure", split)
         self._listener = evaluator.add_event_handler(Events.COMPLETED, self.compare, run)
         run.trainer.add_event_handler(Events.COMPLETED, self.restore, run)
 

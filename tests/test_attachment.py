@@ -429,17 +429,44 @@ def test_a_handler_that_leaves_the_program_is_blamed(engine: AttachableEngine) -
         engine.run([0])
 
 
-def test_an_error_of_this_project_passes_as_it_is(engine: AttachableEngine) -> None:
-    refusal = ConfigError("accuracy.split: no such split")
+def test_a_plugin_may_refuse_at_attach_what_the_user_asked_for(run: Run) -> None:
+    class Refusing(Decoration):
+        def attach(self, run: Run) -> None:
+            raise ConfigError("refusing.split: no such split")
 
+    with pytest.raises(ConfigError, match=r"^refusing\.split: no such split$"):
+        attach(Refusing()).attach(run)
+
+
+def test_an_error_of_this_project_is_blamed_in_a_handler(engine: AttachableEngine) -> None:
     def refuse() -> None:
-        raise refusal
+        raise ConfigError("no such split")
 
-    register(attach(Decoration()), engine, Events.STARTED, refuse)
-    with pytest.raises(ConfigError) as caught:
+    decoration = attach(Decoration())
+    register(decoration, engine, Events.STARTED, refuse)
+    engine.run([0])
+
+    assert str(decoration.failure) == (
+        "plugin 'y' failed at STARTED, epoch 2: ConfigError: no such split"
+    )
+
+
+@pytest.mark.parametrize("lets_errors_pass", [False, True])
+def test_an_error_goes_on_after_its_handlers_heard_of_it_once_where_that_is_asked_for(
+    engine: AttachableEngine, lets_errors_pass: bool
+) -> None:
+    heard: list[BaseException] = []
+    engine.lets_errors_pass = lets_errors_pass
+    engine.add_event_handler(Events.EXCEPTION_RAISED, heard.append)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, fail)
+
+    if lets_errors_pass:
+        with pytest.raises(ValueError, match="broken"):
+            engine.run([0])
+    else:
         engine.run([0])
 
-    assert caught.value is refusal
+    assert [str(error) for error in heard] == ["broken"]
 
 
 def test_an_interrupt_passes_and_blames_nobody(engine: AttachableEngine) -> None:

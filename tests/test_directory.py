@@ -270,6 +270,14 @@ def test_a_written_file_holds_its_content_and_its_path_is_returned(tmp_path: Pat
     assert path.read_bytes() == b"weights"
 
 
+@pytest.mark.parametrize("name", ["../best.pt", "sub/best.pt", MANIFEST, METRICS, SUMMARY])
+def test_a_name_that_is_not_plain_or_not_free_is_refused(tmp_path: Path, name: str) -> None:
+    run = RunDirectory.create(tmp_path / "run", "mnist")
+
+    with pytest.raises(ValueError, match="not a plain name that is free"):
+        run.write(name, b"content")
+
+
 def test_lines_are_appended_in_utf_8(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path / "run", "mnist")
 

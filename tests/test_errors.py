@@ -1,6 +1,7 @@
 """Tests of the errors: their tree, their exit codes, and what their messages say."""
 
 import inspect
+import pickle
 import re
 
 import pytest
@@ -18,6 +19,7 @@ from ignite_threenet.errors import (
     PluginLoadError,
     ThreeNetError,
     UnknownNameError,
+    UnreachableError,
     nearest,
 )
 
@@ -174,3 +176,22 @@ def test_the_nearest_name_is_found_where_one_is_near(name: str, expected: str | 
 
 def test_nothing_is_near_where_nothing_is_known() -> None:
     assert nearest("best", iter([])) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OptionError("--lr", -1, "is out of range", "a number above 0"),
+        UnknownNameError("plugin", "bset", ["best"]),
+        PluginFailedError("plot", "acme-plot 0.3", "close", 3, ValueError("no fonts")),
+        DivergedError(2, 300, float("inf")),
+        UnreachableError("mnist is not on disk", "take digits"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_travels_between_processes(error: ThreeNetError) -> None:
+    travelled = pickle.loads(pickle.dumps(error))
+
+    assert type(travelled) is type(error)
+    assert str(travelled) == str(error)
+    assert vars(travelled) == vars(error)

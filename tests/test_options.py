@@ -582,3 +582,33 @@ def test_a_plain_value_is_one_that_json_knows(value: object, expected: object) -
 
     assert converted == expected
     assert type(converted) is type(expected)
+
+
+def test_a_constructor_of_ones_own_is_refused_at_the_class() -> None:
+    class Willful:
+        def __init__(self) -> None:
+            pass
+
+    with pytest.raises(TypeError, match=r"^Willful\.__init__: made from the options"):
+        make_options_class(Willful)
+
+
+def test_an_inherited_option_is_not_overridden_by_a_plain_value() -> None:
+    parent: Any = make_options_class(
+        type("Parent", (), {"__annotations__": {"every": int}, "every": option(1, help="epochs")})
+    )
+
+    with pytest.raises(TypeError, match=r"^Child\.every: an option of a base class"):
+        make_options_class(type("Child", (parent,), {"__annotations__": {}, "every": 5}))
+
+
+def test_an_annotation_that_is_not_known_is_refused_at_the_class() -> None:
+    body = {"__annotations__": {"engine": "Engine"}, "engine": option(1, help="unknown")}
+
+    with pytest.raises(TypeError, match="the annotation 'Engine' is not known"):
+        make_options_class(type("Forward", (), body))
+
+
+def test_choices_beside_a_literal_are_refused_at_the_class() -> None:
+    with pytest.raises(TypeError, match="choices are for plain types"):
+        declare(Literal["a", "b"], "a", choices=("a",))

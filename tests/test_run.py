@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import InstallDistribution, MakeBatches, MakeConfig
 from ignite.engine import Engine, Events
+from ignite.handlers import HandlersTimeProfiler
 from torch import Tensor, nn
 
 from ignite_threenet import (
@@ -153,6 +154,17 @@ class TestTraining:
         assert run.model is model
         assert not torch.equal(layer.weight, before)
 
+    def test_a_loss_of_ones_own_is_used(
+        self, make_config: MakeConfig, make_batches: MakeBatches
+    ) -> None:
+        config, loss_fn = make_config(), nn.CrossEntropyLoss(label_smoothing=0.5)
+
+        run = Run(config, loaders={"train": make_batches()}, loss_fn=loss_fn)
+        run.train()
+
+        assert run.loss_fn is loss_fn
+        assert run.history.epochs[-1].loss > 1  # the least that so much smoothing leaves
+
     def test_each_epoch_has_an_order_of_its_own(
         self, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -211,6 +223,19 @@ class TestDivergence:
         assert recorder.error is caught.value
         summary = json.loads((run.directory.path / "summary.json").read_text())
         assert (summary["status"], summary["error"]) == ("diverged", str(caught.value))
+
+    def test_is_not_swallowed_by_a_stock_profiler(
+        self, make_config: MakeConfig, make_batches: MakeBatches
+    ) -> None:
+        class Profile(Plugin):
+            def attach(self, run: Run) -> None:
+                HandlersTimeProfiler().attach(run.trainer)
+
+        batches = make_batches()
+        batches[0] = (torch.full_like(batches[0][0], float("inf")), batches[0][1])
+
+        with pytest.raises(DivergedError):
+            Run(make_config(), [Profile()], loaders={"train": batches}).train()
 
 
 class TestPlugins:
@@ -339,8 +364,70 @@ class TestPlugins:
         with pytest.raises(RuntimeError, match=r"Events\.STARTED"):
             _ = run.directory
 
+    def test_a_training_that_ends_without_its_event_is_told(
+        self, make_run: Callable[..., Run], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        run = make_run()
+        run.trainer.add_event_handler(
+            Events.EPOCH_COMPLETED, lambda engine: engine.terminate(skip_completed=True)
+        )
+
+        run.train()
+
+        assert "a handler ended the training without the event COMPLETED" in caplog.messages
+
+    def test_an_interrupt_while_closing_leaves_no_plugin_unclosed(
+        self, make_run: Callable[..., Run]
+    ) -> None:
+        class Slow(Plugin):
+            def close(self, error: BaseException | None) -> None:
+                raise KeyboardInterrupt
+
+        recorder = Recorder()
+        run = make_run(recorder, Slow())
+
+        with pytest.raises(KeyboardInterrupt):
+            run.train()
+
+        assert recorder.events[-1] == "close"
+        summary = json.loads((run.directory.path / "summary.json").read_text())
+        assert summary["status"] == "interrupted"
+
+    def test_those_attached_are_closed_where_another_one_refuses(
+        self, make_run: Callable[..., Run]
+    ) -> None:
+        class Refusing(Plugin):
+            def attach(self, run: Run) -> None:
+                raise ConfigError("refused")
+
+        recorder = Recorder()
+
+        with pytest.raises(ConfigError, match="refused"):
+            make_run(recorder, Refusing())
+
+        assert recorder.events == ["close"]
+
+    def test_a_run_that_will_not_train_can_be_closed(self, make_run: Callable[..., Run]) -> None:
+        recorder = Recorder()
+
+        make_run(recorder).close()
+
+        assert (recorder.events, recorder.error) == (["close"], None)
+
 
 class TestChecks:
+    def test_several_processes_are_refused(
+        self, make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("WORLD_SIZE", "2")
+
+        with pytest.raises(ConfigError, match="a run takes one process"):
+            make_run()
+
+    def test_measuring_waits_for_the_data(self, make_config: MakeConfig) -> None:
+        with pytest.raises(ConfigError, match="'test' has no data before training starts"):
+            Run(make_config()).evaluate("test")
+
     def test_a_split_that_is_not_there_is_refused(self, make_run: Callable[..., Run]) -> None:
         with pytest.raises(ConfigError, match="mine: this run has no split 'valid'"):
             make_run().require_split("valid", "mine")
@@ -382,6 +469,7 @@ class TestRecords:
         assert manifest["device"] == "cpu"
         assert manifest["config"]["epochs"] == {"value": 1, "source": "command line"}
         assert manifest["config"]["lr"] == {"value": 1e-3, "source": "default"}
+        assert manifest["config"]["valid_size"] == {"value": 100, "source": "script"}
         assert [plugin["name"] for plugin in manifest["plugins"]] == ["accuracy", "best"]
         assert manifest["plugins"][0]["distribution"].startswith("ignite-threenet ")
         assert len(manifest["dataset"]["sha256"]) == 4
