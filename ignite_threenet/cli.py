@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -17,7 +18,7 @@ from typing import Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from .config import DEFAULT_PLUGINS, RunConfig, read_config_file
+from .config import DEFAULT_PLUGINS, RunConfig, read_config_file, recipe_names, recipe_path
 from .errors import ConfigError, ThreeNetError, UnknownNameError
 from .options import OptionSpec, option_specs, plain
 from .plugin import (
@@ -32,6 +33,7 @@ from .plugin import (
 _ENVIRONMENT_PREFIX = "IGNITE_THREENET"
 _PLUGINS_KEY = "plugins"
 _CHOSEN_KEY = "ignite_threenet.chosen"
+_FILE_OF_KEY = "ignite_threenet.file_of"
 _MISSING_KEY = "ignite_threenet.missing"
 
 logger = logging.getLogger(__package__)
@@ -165,17 +167,19 @@ class _RunCommand(click.Command):
 
     def _choose_plugins(self, ctx: click.Context, args: list[str]) -> None:
         """Find out which plugins are asked for, before their options can be parsed."""
-        first = _parse_only(self, ctx, args, ("config", _PLUGINS_KEY, "quiet"))
-        path = Path(first["config"]) if first["config"] else None
-        content = read_config_file(path) if path else {}
-        items = first[_PLUGINS_KEY] or _plugins_in(content, path)
-        names, removed = select_plugins(items, DEFAULT_PLUGINS)
+        first = _parse_only(self, ctx, args, ("config", "recipe", _PLUGINS_KEY, "quiet"))
+        recipe = _ConfigFile.of_recipe(first["recipe"])
+        config = _ConfigFile.of_path(first["config"])
+        by_recipe, _ = select_plugins(recipe.plugins(), DEFAULT_PLUGINS)
+        names, removed = select_plugins(first[_PLUGINS_KEY] or config.plugins(), by_recipe)
         if first["quiet"]:
             names = [name for name in names if name != "progress"]
         chosen = resolve_plugins(names, removed)
         _check_parameter_names(self.params, chosen)
+        values = [(each.name, each.values(chosen)) for each in (recipe, config)]
         ctx.meta[_CHOSEN_KEY] = chosen
-        ctx.default_map = _default_map(content, path, chosen)
+        ctx.meta[_FILE_OF_KEY] = {key: name for name, found in values for key in found}
+        ctx.default_map = {key: value for _, found in values for key, value in found.items()}
 
 
 def _parse_only(
@@ -196,15 +200,6 @@ def _parse_only(
     return partial_ctx.params
 
 
-def _plugins_in(content: Mapping[str, Any], path: Path | None) -> list[str]:
-    """Read the key ``plugins`` of a configuration file: text with commas, or a list."""
-    value = content.get(_PLUGINS_KEY, [])
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise ConfigError(f"{path}: plugins: {value!r} is not a list of names")
-    return ["none"] if _PLUGINS_KEY in content and not items else items
-
-
 def _check_parameter_names(
     params: Iterable[click.Parameter], chosen: Iterable[ChosenPlugin]
 ) -> None:
@@ -222,40 +217,62 @@ def _check_parameter_names(
             owners[name] = flag
 
 
-def _default_map(
-    content: Mapping[str, Any], path: Path | None, chosen: Iterable[ChosenPlugin]
-) -> dict[str, Any]:
-    """Check a configuration file, and turn it into Click's default_map."""
-    specs = {spec.name: spec for spec in option_specs(RunConfig)}
-    by_name = {plugin.name: plugin for plugin in chosen}
-    values: dict[str, Any] = {}
-    for key, value in content.items():
-        if key in specs:
-            values[key] = specs[key].convert(value, f"{path}: {key}")
-        elif isinstance(value, dict):
-            values |= _section_values(key, value, path, by_name)
-        elif key != _PLUGINS_KEY:
-            raise UnknownNameError("key", key, [*specs, _PLUGINS_KEY], where=str(path))
-    return values
+@dataclass(frozen=True)
+class _ConfigFile:
+    """A configuration file, or a recipe, or nothing: what it says, and how messages call it."""
 
+    name: str
+    content: Mapping[str, Any]
 
-def _section_values(
-    section: str, content: Mapping[str, Any], path: Path | None, chosen: Mapping[str, ChosenPlugin]
-) -> dict[str, Any]:
-    if section not in chosen:
-        # A known plugin's section may wait for a run with that plugin.
-        installed = find_plugins()
-        if section not in installed:
-            raise UnknownNameError("section", section, installed, where=str(path))
-        return {}
-    where = f"{path}: [{section}]"
-    specs = {spec.name: spec for spec in chosen[section].specs}
-    values: dict[str, Any] = {}
-    for key, value in content.items():
-        if key not in specs:
-            raise UnknownNameError("key", key, specs, where=where)
-        values[_parameter_name(key, section)] = specs[key].convert(value, f"{where} {key}")
-    return values
+    @classmethod
+    def of_path(cls, path: str | None) -> "_ConfigFile":
+        return cls(path, read_config_file(Path(path))) if path else cls("", {})
+
+    @classmethod
+    def of_recipe(cls, recipe: str | None) -> "_ConfigFile":
+        if not recipe:
+            return cls("", {})
+        return cls(f"recipe {recipe}", read_config_file(recipe_path(recipe)))
+
+    def plugins(self) -> list[str]:
+        """Read the key ``plugins``: text with commas, or a list."""
+        value = self.content.get(_PLUGINS_KEY, [])
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise ConfigError(f"{self.name}: plugins: {value!r} is not a list of names")
+        return ["none"] if _PLUGINS_KEY in self.content and not items else items
+
+    def values(self, chosen: Iterable[ChosenPlugin]) -> dict[str, Any]:
+        """Check the options, and name them as Click does."""
+        specs = {spec.name: spec for spec in option_specs(RunConfig)}
+        by_name = {plugin.name: plugin for plugin in chosen}
+        values: dict[str, Any] = {}
+        for key, value in self.content.items():
+            if key in specs:
+                values[key] = specs[key].convert(value, f"{self.name}: {key}")
+            elif isinstance(value, dict):
+                values |= self._section_values(key, value, by_name)
+            elif key != _PLUGINS_KEY:
+                raise UnknownNameError("key", key, [*specs, _PLUGINS_KEY], where=self.name)
+        return values
+
+    def _section_values(
+        self, section: str, content: Mapping[str, Any], chosen: Mapping[str, ChosenPlugin]
+    ) -> dict[str, Any]:
+        if section not in chosen:
+            # A known plugin's section may wait for a run with that plugin.
+            installed = find_plugins()
+            if section not in installed:
+                raise UnknownNameError("section", section, installed, where=self.name)
+            return {}
+        where = f"{self.name}: [{section}]"
+        specs = {spec.name: spec for spec in chosen[section].specs}
+        values: dict[str, Any] = {}
+        for key, value in content.items():
+            if key not in specs:
+                raise UnknownNameError("key", key, specs, where=where)
+            values[_parameter_name(key, section)] = specs[key].convert(value, f"{where} {key}")
+        return values
 
 
 def _explain_unknown_option(error: click.NoSuchOption, chosen: Sequence[ChosenPlugin]) -> None:
@@ -283,6 +300,12 @@ def _run_options() -> list[click.Parameter]:
     return [
         click.Option(["--plugins"], multiple=True, metavar="NAMES", help=selection),
         click.Option(["--config"], metavar="FILE", help="TOML file of options"),
+        click.Option(
+            ["--recipe"],
+            metavar="NAME",
+            help=f"options that are known to go well together: {', '.join(recipe_names())}; "
+            "all others go over them",
+        ),
         *(_click_option(spec) for spec in option_specs(RunConfig)),
         click.Option(["--dry-run"], is_flag=True, help="print the plan, and run nothing"),
         click.Option(["--json"], is_flag=True, help="print the summary, or the plan, as JSON"),
@@ -303,7 +326,7 @@ def run(ctx: click.Context, /, **params: Any) -> None:
 
     An option is taken from the command line, else from the environment
     (IGNITE_THREENET_LR for --lr, IGNITE_THREENET_ACCURACY_EVERY for --accuracy.every), else
-    from the file that --config names, else it has its default.
+    from the file that --config names, else from the --recipe, else it has its default.
     """
     _set_up_logging(quiet=params["quiet"], verbose=params["verbose"] or params["debug"])
     chosen: list[ChosenPlugin] = ctx.meta[_CHOSEN_KEY]
@@ -345,7 +368,7 @@ def _source(ctx: click.Context, parameter: str) -> str:
         case ParameterSource.ENVIRONMENT:
             return f"environment {_environment_name(parameter)}"
         case ParameterSource.DEFAULT_MAP:
-            return str(ctx.params["config"])
+            return str(ctx.meta[_FILE_OF_KEY][parameter])
         case _:
             return "default"
 

@@ -4,13 +4,15 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, dataclass_transform
+from typing import Any, Literal, dataclass_transform
 
-from .errors import ConfigError
+from .errors import ConfigError, UnknownNameError
 from .options import make_options_class, option
 
 DEFAULT_PLUGINS = ("accuracy", "best", "timing", "plot", "progress")
 """The plugins that ``ignite-threenet run`` attaches where none are named."""
+
+_RECIPES = Path(__file__).with_name("recipes")
 
 # NumPy's legacy seeding, which Ignite's manual_seed also calls, takes 32 bits.
 _LARGEST_SEED = 2**32 - 1
@@ -49,10 +51,23 @@ expected an integer at least 1
     )
     epochs: int = option(500, help="passes over the training set", min=1)
     batch_size: int = option(256, help="samples in a batch", min=1)
-    lr: float = option(1e-3, help="learning rate of SGD", above=0)
-    momentum: float = option(0.0, help="momentum of SGD", min=0)
-    weight_decay: float = option(0.0, help="weight decay (L2 penalty) of SGD", min=0)
-    nesterov: bool = option(False, help="Nesterov momentum")
+    optimizer: Literal["sgd", "adam", "adamw", "muon"] = option(
+        "sgd", help="torch's optimizer of that name; muon leaves what is no matrix to adamw"
+    )
+    lr: float = option(1e-3, help="learning rate; with a schedule its peak", above=0)
+    momentum: float = option(0.0, help="momentum of sgd", min=0)
+    nesterov: bool = option(False, help="Nesterov momentum of sgd")
+    betas: tuple[float, float] | None = option(
+        None, help="decay rates of adam's averages; by default torch's own, 0.9,0.999", min=0, max=1
+    )
+    weight_decay: float = option(0.0, help="weight decay; with sgd and adam an L2 penalty", min=0)
+    label_smoothing: float = option(
+        0.0, help="share of a label that is spread over all classes", min=0, max=1
+    )
+    normalize: Literal["seed", "dataset"] = option(
+        "seed",
+        help="pixels to [-1, 1], by 0.5 and 0.5; or to mean 0 and deviation 1 of the training set",
+    )
     seed: int = option(
         0, help="seed of the weights and of the order of batches", min=0, max=_LARGEST_SEED
     )
@@ -64,6 +79,10 @@ expected an integer at least 1
     strict: bool = option(False, help="stop also when a plugin fails that only shows something")
 
     def __post_init__(self) -> None:
+        if self.momentum > 0 and self.optimizer != "sgd":
+            raise ConfigError(f"momentum: an option of sgd, and the optimizer is {self.optimizer}")
+        if self.betas is not None and self.optimizer == "sgd":
+            raise ConfigError("betas: an option of adam, adamw and muon, and the optimizer is sgd")
         if self.nesterov and self.momentum == 0:
             raise ConfigError("nesterov: needs a momentum above 0, and momentum is 0")
 
@@ -93,6 +112,22 @@ def read_config_file(path: Path) -> Mapping[str, Any]:
     return _underscored(options, f"{path}") | {
         name: _underscored(section, f"{path}: [{name}]") for name, section in sections.items()
     }
+
+
+def recipe_names() -> list[str]:
+    """List the recipes, sorted."""
+    return sorted(path.stem for path in _RECIPES.glob("*.toml"))
+
+
+def recipe_path(name: str) -> Path:
+    """Find the configuration file of a recipe.
+
+    Raises:
+        UnknownNameError: there is no recipe of that name.
+    """
+    if name not in recipe_names():
+        raise UnknownNameError("recipe", name, recipe_names())
+    return _RECIPES / f"{name}.toml"
 
 
 def _underscored(options: Mapping[str, Any], where: str) -> dict[str, Any]:

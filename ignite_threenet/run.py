@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import ignite.distributed as idist
-import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Accuracy, Loss
 from ignite.utils import manual_seed
@@ -16,13 +15,14 @@ from torch import nn
 
 from .attachment import AttachableEngine, Attachment, Registration, Stopwatch
 from .config import RunConfig
-from .data import BatchLoader, Dataset, check_dataset_name, load_data
+from .data import HALF, BatchLoader, Dataset, check_dataset_name, load_data
 from .device import select_device
 from .directory import METRICS, SUMMARY, RunDirectory, check_usable
 from .engines import Batch, LossFunction, create_evaluator, create_trainer
 from .errors import ConfigError, UnknownNameError
 from .history import EpochRecorder, History, MeasurementRecorder
 from .model import ThreeNet
+from .optimizer import create_optimizer
 from .plugin import Plugin, resolve_plugins
 from .randomness import keep_random_state
 from .records import build_manifest, build_summary
@@ -57,7 +57,7 @@ class Run:
         config: what to do.
         device: the device that it is done on.
         model: the network; when training has ended, the one that is tested.
-        loss_fn: the loss function.
+        loss_fn: the loss function of the training; what is measured is without smoothing.
         optimizer: the optimizer.
         trainer: Ignite's engine for the training loop.
         evaluators: Ignite's engines for measurements, by split, with the metrics ``accuracy``
@@ -74,7 +74,7 @@ class Run:
         PluginError: a plugin cannot be used.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, torch
         >>> batches = [(torch.rand(8, 784), torch.arange(8))] * 3
         >>> config = RunConfig(epochs=2, out=tempfile.mkdtemp())
         >>> run = Run(config, loaders={"train": batches, "test": batches})
@@ -104,14 +104,9 @@ class Run:
 
         manual_seed(self.config.seed)
         self.model = (model if model is not None else ThreeNet()).to(self.device)
-        self.loss_fn: LossFunction = loss_fn if loss_fn is not None else nn.NLLLoss()
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=self.config.lr,
-            momentum=self.config.momentum,
-            weight_decay=self.config.weight_decay,
-            nesterov=self.config.nesterov,
-        )
+        self.loss_fn = loss_fn if loss_fn is not None else _create_loss(self.config)
+        self._measured_loss_fn = loss_fn if loss_fn is not None else nn.NLLLoss()
+        self.optimizer = create_optimizer(self.model, self.config)
         self.trainer = self._create_trainer()
         self.evaluators = {split: self._create_evaluator(split) for split in self._split_names()}
 
@@ -245,7 +240,7 @@ class Run:
     def _create_evaluator(self, split: str) -> Engine:
         metrics = {
             "accuracy": Accuracy(device=self.device),
-            "loss": Loss(self.loss_fn, device=self.device),
+            "loss": Loss(self._measured_loss_fn, device=self.device),
         }
         evaluator = create_evaluator(self.model, metrics, self.device, name=f"evaluators[{split}]")
         _let_errors_pass(evaluator)
@@ -284,12 +279,16 @@ class Run:
             dataset = dataset.hold_out(config.valid_size, config.seed)
         splits = {name: split.to(self.device) for name, split in dataset.splits.items()}
         self.dataset_name = dataset.name
+        scaling = dataset.scaling() if config.normalize == "dataset" else HALF
         self.loaders = {
-            name: BatchLoader(split, config.batch_size, config.seed if name == "train" else None)
+            name: BatchLoader(
+                split, config.batch_size, config.seed if name == "train" else None, scaling
+            )
             for name, split in splits.items()
         }
         self._evaluation_loaders = {
-            name: BatchLoader(split, _EVALUATION_BATCH_SIZE) for name, split in splits.items()
+            name: BatchLoader(split, _EVALUATION_BATCH_SIZE, scaling=scaling)
+            for name, split in splits.items()
         }
         return dataset
 
@@ -340,6 +339,13 @@ class Run:
                 raise
             logger.error("%s cannot be written: %s", SUMMARY, failure)
         return summary
+
+
+def _create_loss(config: RunConfig) -> LossFunction:
+    if config.label_smoothing == 0:
+        return nn.NLLLoss()
+    # It takes a log-softmax first, which leaves log-probabilities as they are.
+    return nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
 
 
 def _let_errors_pass(engine: Engine) -> None:

@@ -1,0 +1,67 @@
+"""The optimizers that a run can be asked for: torch's own."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Muon, Optimizer
+
+from .config import RunConfig
+
+
+def create_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
+    """Create the optimizer of a model's parameters.
+
+    Args:
+        model: the network, already on the device.
+        config: names the optimizer and its options.
+
+    Example:
+        >>> create_optimizer(nn.Linear(2, 2), RunConfig(optimizer="adamw", lr=1e-2)).defaults["lr"]
+        0.01
+    """
+    common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
+    averages: dict[str, Any] = {"betas": config.betas} if config.betas is not None else {}
+    match config.optimizer:
+        case "sgd":
+            momentum: dict[str, Any] = {"momentum": config.momentum, "nesterov": config.nesterov}
+            return SGD(model.parameters(), **common, **momentum)
+        case "adam":
+            return Adam(model.parameters(), **common, **averages)
+        case "adamw":
+            return AdamW(model.parameters(), **common, **averages)
+        case "muon":
+            matrices = [each for each in model.parameters() if each.ndim == 2]
+            others = [each for each in model.parameters() if each.ndim != 2]
+            return JoinedOptimizer(Muon(matrices, **common), AdamW(others, **common, **averages))
+
+
+class JoinedOptimizer(Optimizer):
+    """Several optimizers, each with parameters of its own, that step together.
+
+    torch.optim.Muon takes matrices alone; its documentation gives AdamW the other parameters.
+    """
+
+    def __init__(self, *parts: Optimizer) -> None:
+        groups = [group for part in parts for group in part.param_groups]
+        super().__init__([{"params": group["params"]} for group in groups], {})
+        self._parts = parts
+        # The parts' own groups, so that a schedule of the learning rate reaches them.
+        self.param_groups = groups
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Let each part take its step."""
+        loss = closure() if closure is not None else None
+        for part in self._parts:
+            part.step()
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the states of the parts, in their order."""
+        return {"parts": [part.state_dict() for part in self._parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back what state_dict() gave."""
+        for part, state in zip(self._parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self.param_groups = [group for part in self._parts for group in part.param_groups]
