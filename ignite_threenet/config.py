@@ -58,7 +58,10 @@ expected an integer at least 1
     momentum: float = option(0.0, help="momentum of sgd", min=0)
     nesterov: bool = option(False, help="Nesterov momentum of sgd")
     betas: tuple[float, float] | None = option(
-        None, help="decay rates of adam's averages; by default torch's own, 0.9,0.999", min=0, max=1
+        None,
+        help="decay rates of adam's averages; by default torch's own, 0.9,0.999",
+        min=0,
+        below=1,
     )
     weight_decay: float = option(0.0, help="weight decay; with sgd and adam an L2 penalty", min=0)
     label_smoothing: float = option(

@@ -21,7 +21,10 @@ def create_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
         0.01
     """
     common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
-    averages: dict[str, Any] = {"betas": config.betas} if config.betas is not None else {}
+    # Fused: one kernel for all parameters, where the many small ones of Adam would dominate.
+    averages: dict[str, Any] = {"fused": True}
+    if config.betas is not None:
+        averages["betas"] = config.betas
     match config.optimizer:
         case "sgd":
             momentum: dict[str, Any] = {"momentum": config.momentum, "nesterov": config.nesterov}
@@ -33,7 +36,9 @@ def create_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
         case "muon":
             matrices = [each for each in model.parameters() if each.ndim == 2]
             others = [each for each in model.parameters() if each.ndim != 2]
-            return JoinedOptimizer(Muon(matrices, **common), AdamW(others, **common, **averages))
+            muon = [Muon(matrices, **common)] if matrices else []
+            adamw = [AdamW(others, **common, **averages)] if others else []
+            return JoinedOptimizer(*muon, *adamw)
 
 
 class JoinedOptimizer(Optimizer):

@@ -42,6 +42,7 @@ def option(
     min: float | None = None,
     max: float | None = None,
     above: float | None = None,
+    below: float | None = None,
     choices: Iterable[Any] | None = None,
 ) -> Any:
     """Declare an option of a plugin or of a run.
@@ -52,6 +53,7 @@ def option(
         min: the smallest number allowed.
         max: the largest number allowed.
         above: a number that must be exceeded.
+        below: a number that must not be reached.
         choices: the values allowed, where they are few.
 
     Returns:
@@ -60,7 +62,7 @@ def option(
     Raises:
         TypeError: choices has none.
     """
-    limits = _Limits(min, max, above, tuple(choices) if choices is not None else None)
+    limits = _Limits(min, max, above, below, tuple(choices) if choices is not None else None)
     if limits.choices == ():
         raise TypeError("option: choices has none")
     return dataclasses.field(default=default, metadata={_METADATA_KEY: (help, limits)})
@@ -190,16 +192,22 @@ class _Limits:
     min: float | None
     max: float | None
     above: float | None
+    below: float | None
     choices: tuple[Any, ...] | None
 
     @property
     def has_bounds(self) -> bool:
-        return any(bound is not None for bound in (self.min, self.max, self.above))
+        return any(bound is not None for bound in (self.min, self.max, self.above, self.below))
 
     def __str__(self) -> str:
         if self.choices is not None:
             return _one_of(self.choices)
-        bounds = (("at least", self.min), ("at most", self.max), ("above", self.above))
+        bounds = (
+            ("at least", self.min),
+            ("above", self.above),
+            ("at most", self.max),
+            ("below", self.below),
+        )
         return " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
 
     def check(self, value: Any) -> None:
@@ -210,6 +218,7 @@ class _Limits:
             (self.min is not None and value < self.min)
             or (self.max is not None and value > self.max)
             or (self.above is not None and value <= self.above)
+            or (self.below is not None and value >= self.below)
         ):
             raise _RefusedError("is out of range")
 

@@ -1,11 +1,12 @@
 """Measures, keeps and ends with an average of the weights."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
-from torch import Tensor
+from torch import Tensor, nn
 
 from ignite_threenet import Plugin, Run, option
 
@@ -13,49 +14,65 @@ from ignite_threenet import Plugin, Run, option
 class Ema(Plugin):
     """Train as usual, but measure and end with a moving average of the weights."""
 
-    decay: float = option(0.999, help="share of the average that an update keeps", above=0, max=1)
+    decay: float = option(0.999, help="share of the average that an update keeps", above=0, below=1)
     every: int = option(1, help="iterations between two updates", min=1)
 
     def attach(self, run: Run) -> None:
         self._run = run
-        self._handler = EMAHandler(run.model, momentum=1 - self.decay)
+        self._average = EMAHandler(run.model, momentum=1 - self.decay)
+        self._measurements = 0  # that go on, one inside another; from 1 on the average is in place
         event = Events.ITERATION_COMPLETED(every=self.every)
-        self._handler.attach(run.trainer, name="ema_momentum", event=event)
+        self._average.attach(run.trainer, name="ema_momentum", event=event)
         run.trainer.add_event_handler(Events.STARTED, self.start)
+        run.trainer.add_event_handler(Events.ITERATION_STARTED, self.resume)
         self._listeners = [
-            evaluator.add_event_handler(Events.STARTED, self.swap_in)
+            evaluator.add_event_handler(Events.STARTED, self.begin_measurement)
             for evaluator in run.evaluators.values()
         ]
 
     def start(self, trainer: Engine) -> None:
-        """Be the last to hear of the end, after whoever still measures then."""
+        """Register what must be the last to hear of an end, after all who were attached."""
         trainer.add_event_handler(Events.COMPLETED, self.end)
+        self._listeners += [
+            evaluator.add_event_handler(Events.COMPLETED, self.end_measurement)
+            for evaluator in self._run.evaluators.values()
+        ]
 
-    def swap_in(self, evaluator: Engine) -> None:
+    def begin_measurement(self) -> None:
         """Let the evaluator, and whoever listens to it, see the average."""
-        self._swap()
-        # Registered only now, and so the last to hear of the end of this measurement.
-        self._end_of_measurement = evaluator.add_event_handler(Events.COMPLETED, self.swap_out)
+        self._measurements += 1
+        if self._measurements == 1:
+            self._swap()
 
-    def swap_out(self) -> None:
+    def end_measurement(self) -> None:
         """Give the training its own weights back."""
-        self._end_of_measurement.remove()
-        self._swap()
+        self._measurements -= 1
+        if self._measurements == 0:
+            self._swap()
+
+    def resume(self) -> None:
+        """Give the training its own weights back also where a measurement failed."""
+        if self._measurements > 0:
+            self._measurements = 0
+            self._swap()
 
     def end(self) -> None:
-        """Let the run end with the average; where 'best' runs, that has chosen among averages."""
+        """Let the run end with the average; where 'best' has a model, it chose among averages."""
         for listener in self._listeners:
             listener.remove()
-        if "best" not in self._run.plugins:
+        best = self._run.plugins.get("best")
+        if getattr(best, "model", None) is None:
             self._swap()
 
     @torch.no_grad()
     def _swap(self) -> None:
-        for own, average in self._pairs():
+        averages = _tensors(self._average.ema_model)
+        for own, average in zip(_tensors(self._run.model), averages, strict=True):
             kept = own.clone()
             own.copy_(average)
             average.copy_(kept)
 
-    def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
-        average = self._handler.ema_model.state_dict()
-        return zip(self._run.model.state_dict().values(), average.values(), strict=True)
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    """List the parameters and buffers, shared ones once."""
+    return chain(model.parameters(), model.buffers())

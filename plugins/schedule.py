@@ -1,29 +1,28 @@
 """Changes the learning rate while training goes on."""
 
+import math
+from functools import partial
 from typing import Literal
 
 from ignite.engine import Engine, Events
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import (
-    CosineAnnealingLR,
-    LinearLR,
-    LRScheduler,
-    OneCycleLR,
-    SequentialLR,
-    StepLR,
-)
+from torch.optim.lr_scheduler import LambdaLR
 
 from ignite_threenet import ConfigError, Plugin, Run, option
 
-# What a warm-up starts from, as a share of the peak: small, and torch takes no zero.
+# What a warm-up starts from, as a share of the peak.
 _WARMUP_START = 1e-3
+
+# The first and the last rate of one cycle, as shares of the peak: those of torch's OneCycleLR,
+# after Smith and Topin, "Super-Convergence" (2018).
+_CYCLE_START = 1 / 25
+_CYCLE_END = _CYCLE_START / 1e4
 
 
 class Schedule(Plugin):
-    """Change the learning rate from iteration to iteration, by torch's schedulers."""
+    """Change the learning rate from iteration to iteration; its peak is --lr."""
 
     kind: Literal["one-cycle", "cosine", "linear", "step", "constant"] = option(
-        "one-cycle", help="how the rate goes on after the warm-up, whose peak is --lr"
+        "one-cycle", help="how the rate goes on after the warm-up"
     )
     warmup: float = option(
         0.3, help="share of the iterations in which the rate climbs to its peak", min=0, max=0.9
@@ -40,35 +39,43 @@ class Schedule(Plugin):
         length = trainer.state.epoch_length
         if length is None:
             raise ConfigError("schedule: needs a loader whose length is known")
-        self._scheduler = self._create(run.optimizer, length * run.config.epochs)
+        iterations = length * run.config.epochs
+        self._scheduler = LambdaLR(run.optimizer, partial(self._share, iterations=iterations))
 
     def step(self) -> None:
         """Set the rate of the next iteration."""
         self._scheduler.step()
 
-    def _create(self, optimizer: Optimizer, iterations: int) -> LRScheduler:
+    def _share(self, iteration: int, iterations: int) -> float:
+        """Give the rate of an iteration, counted from 0, as a share of the peak."""
+        climb = min(round(self.warmup * iterations), iterations - 1)
         if self.kind == "one-cycle":
-            peaks = [group["lr"] for group in optimizer.param_groups]
-            return OneCycleLR(
-                optimizer,
-                peaks,
-                total_steps=iterations,
-                pct_start=self.warmup,
-                cycle_momentum=False,
-            )
-        climb = round(self.warmup * iterations)
-        # Built before the warm-up, which would show it a rate that is not the peak.
-        rest = self._create_rest(optimizer, iterations - climb)
-        if climb == 0:
-            return rest
-        warmup = LinearLR(optimizer, start_factor=_WARMUP_START, total_iters=climb)
-        return SequentialLR(optimizer, [warmup, rest], milestones=[climb])
+            return _one_cycle(iteration, max(climb - 1, 0), iterations - 1)
+        if iteration < climb:
+            return _line(_WARMUP_START, 1.0, iteration / climb)
+        return self._decay(iteration - climb, iterations - climb)
 
-    def _create_rest(self, optimizer: Optimizer, iterations: int) -> LRScheduler:
+    def _decay(self, iteration: int, iterations: int) -> float:
+        """Give the share after the warm-up, both counted from its end."""
         if self.kind == "cosine":
-            return CosineAnnealingLR(optimizer, T_max=iterations)
+            return _wave(1.0, 0.0, iteration / iterations)
         if self.kind == "linear":
-            return LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=iterations)
+            return _line(1.0, 0.0, iteration / iterations)
         if self.kind == "step":
-            return StepLR(optimizer, step_size=-(-iterations // (self.drops + 1)), gamma=self.gamma)
-        return LinearLR(optimizer, start_factor=1.0, total_iters=0)
+            drops = (self.drops + 1) * iteration // iterations
+            return float(self.gamma**drops)
+        return 1.0
+
+
+def _one_cycle(iteration: int, peak: int, last: int) -> float:
+    if iteration < peak:
+        return _wave(_CYCLE_START, 1.0, iteration / peak)
+    return _wave(1.0, _CYCLE_END, min((iteration - peak) / max(last - peak, 1), 1.0))
+
+
+def _line(start: float, end: float, way: float) -> float:
+    return start + (end - start) * way
+
+
+def _wave(start: float, end: float, way: float) -> float:
+    return _line(start, end, (1 - math.cos(math.pi * way)) / 2)

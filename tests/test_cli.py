@@ -346,12 +346,12 @@ class TestRefusals:
             (
                 ("--plugins", "bset"),
                 "unknown plugin 'bset'; did you mean 'best'? "
-                "Installed: accuracy, best, plot, progress, timing",
+                "Installed: accuracy, best, ema, plot, progress, schedule, timing",
             ),
             (
                 ("--plugins", "no:polt"),
                 "unknown plugin 'polt'; did you mean 'plot'? "
-                "Installed: accuracy, best, plot, progress, timing",
+                "Installed: accuracy, best, ema, plot, progress, schedule, timing",
             ),
             (
                 ("--plugins", "best,no:accuracy"),
@@ -470,8 +470,10 @@ class TestPluginsCommands:
         assert [line.split()[0] for line in lines[1:]] == [
             "accuracy",
             "best",
+            "ema",
             "plot",
             "progress",
+            "schedule",
             "timing",
         ]
         assert lines[2].endswith("Keep the model at its highest accuracy, and end the run with it.")

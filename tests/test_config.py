@@ -31,10 +31,14 @@ def test_the_defaults_are_those_of_the_main_job() -> None:
         "valid_size": 0,
         "epochs": 500,
         "batch_size": 256,
+        "optimizer": "sgd",
         "lr": 1e-3,
         "momentum": 0.0,
-        "weight_decay": 0.0,
         "nesterov": False,
+        "betas": None,
+        "weight_decay": 0.0,
+        "label_smoothing": 0.0,
+        "normalize": "seed",
         "seed": 0,
         "device": "auto",
         "out": None,
@@ -122,7 +126,7 @@ def test_an_unknown_option_names_the_nearest() -> None:
         make_config(epoch=3)
 
     assert str(raised.value).startswith(
-        "RunConfig: unknown option 'epoch'; did you mean 'epochs'? Known: batch_size, data_dir, "
+        "RunConfig: unknown option 'epoch'; did you mean 'epochs'? Known: batch_size, betas, data_dir, "
     )
 
 

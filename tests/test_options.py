@@ -230,7 +230,7 @@ def test_a_bound_itself_is_allowed_unless_it_must_be_exceeded(
         ({"max": 5}, 6, "an integer at most 5"),
         ({"above": 0}, 0, "an integer above 0"),
         ({"min": 1, "max": 5}, 6, "an integer at least 1 and at most 5"),
-        ({"above": 0, "max": 5}, 6, "an integer at most 5 and above 0"),
+        ({"above": 0, "max": 5}, 6, "an integer above 0 and at most 5"),
     ],
 )
 def test_a_value_out_of_range_names_where_and_what_is_allowed(
