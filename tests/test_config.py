@@ -126,7 +126,7 @@ def test_an_unknown_option_names_the_nearest() -> None:
         make_config(epoch=3)
 
     assert str(raised.value).startswith(
-        "RunConfig: unknown option 'epoch'; did you mean 'epochs'? Known: batch_size, betas, data_dir, "
+        "RunConfig: unknown option 'epoch'; did you mean 'epochs'? Known: batch_size, betas, "
     )
 
 
