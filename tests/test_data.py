@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -447,3 +449,15 @@ def test_batches_of_mnist_are_torchvisions_images_to_the_last_bit(mnist_dir: Pat
     samples = [expected[index] for index in range(256)]
     assert torch.equal(bits(images), bits(torch.stack([image.view(784) for image, _ in samples])))
     assert labels.tolist() == [label for _, label in samples]
+
+
+def test_reading_mnist_that_is_on_disk_does_not_import_torchvision(mnist_dir: Path) -> None:
+    code = (
+        "import sys; from ignite_threenet import load_data\n"
+        f"load_data('mnist', {str(mnist_dir)!r})\n"
+        "print('torchvision' in sys.modules)"
+    )
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert result.stdout == "False\n", result.stderr
