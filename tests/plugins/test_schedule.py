@@ -173,5 +173,7 @@ def test_a_value_that_no_schedule_can_have_is_refused(options: dict[str, Any]) -
 
 
 def test_an_unknown_kind_names_the_nearest() -> None:
+    kind: Any = "onecycle"
+
     with pytest.raises(OptionError, match="did you mean 'one-cycle'"):
-        Schedule(kind="onecycle")
+        Schedule(kind=kind)
