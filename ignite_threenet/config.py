@@ -71,6 +71,9 @@ expected an integer at least 1
         "seed",
         help="pixels to [-1, 1], by 0.5 and 0.5; or to mean 0 and deviation 1 of the training set",
     )
+    precision: Literal["float32", "bf16"] = option(
+        "float32", help="of the training's matrix products; measurements are in float32"
+    )
     seed: int = option(
         0, help="seed of the weights and of the order of batches", min=0, max=_LARGEST_SEED
     )

@@ -1,7 +1,9 @@
 """The training loop and the evaluation loop, as Ignite engines."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
 
 import torch
 from ignite.engine import Engine
@@ -20,6 +22,8 @@ def create_trainer(
     optimizer: Optimizer,
     loss_fn: LossFunction,
     device: torch.device | str = "cpu",
+    *,
+    autocast: torch.dtype | None = None,
 ) -> Engine:
     """Create an engine that takes one optimizer step for each batch.
 
@@ -31,6 +35,8 @@ def create_trainer(
         optimizer: the optimizer of its parameters.
         loss_fn: takes the model's output and the targets, returns a scalar.
         device: where the batches go.
+        autocast: the dtype in which torch.autocast computes what it deems safe, such as matrix
+            products; None for the dtypes of the tensors themselves.
 
     Returns:
         An engine for any iterable of ``(inputs, targets)``.
@@ -44,12 +50,17 @@ def create_trainer(
         >>> state.iteration, state.output.shape
         (10, torch.Size([]))
     """
+    if autocast is None:
+        precision: Callable[[], AbstractContextManager[Any]] = nullcontext
+    else:
+        precision = partial(torch.autocast, torch.device(device).type, autocast)
 
     def train_step(engine: Engine, batch: Batch) -> Tensor:
         model.train()
         inputs, targets = _to_device(batch, device)
         optimizer.zero_grad()
-        loss = loss_fn(model(inputs), targets)
+        with precision():
+            loss = loss_fn(model(inputs), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.detach()

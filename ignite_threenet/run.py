@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import ignite.distributed as idist
+import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Accuracy, Loss
 from ignite.utils import manual_seed
@@ -74,7 +75,7 @@ class Run:
         PluginError: a plugin cannot be used.
 
     Example:
-        >>> import tempfile, torch
+        >>> import tempfile
         >>> batches = [(torch.rand(8, 784), torch.arange(8))] * 3
         >>> config = RunConfig(epochs=2, out=tempfile.mkdtemp())
         >>> run = Run(config, loaders={"train": batches, "test": batches})
@@ -231,7 +232,10 @@ class Run:
         return [split for split in SPLITS if split != "valid" or self.config.valid_size > 0]
 
     def _create_trainer(self) -> Engine:
-        trainer = create_trainer(self.model, self.optimizer, self.loss_fn, self.device)
+        autocast = torch.bfloat16 if self.config.precision == "bf16" else None
+        trainer = create_trainer(
+            self.model, self.optimizer, self.loss_fn, self.device, autocast=autocast
+        )
         _let_errors_pass(trainer)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._choose_order)
         EpochRecorder(self.history).attach(trainer)

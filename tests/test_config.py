@@ -39,6 +39,7 @@ def test_the_defaults_are_those_of_the_main_job() -> None:
         "weight_decay": 0.0,
         "label_smoothing": 0.0,
         "normalize": "seed",
+        "precision": "float32",
         "seed": 0,
         "device": "auto",
         "out": None,

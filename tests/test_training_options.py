@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -237,3 +237,37 @@ def test_betas_of_1_which_torch_does_not_take_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="betas"):
         RunConfig(optimizer=optimizer, betas=betas)
+
+
+def test_bf16_computes_the_products_in_bfloat16_and_keeps_the_rest_in_float32(
+    make_batches: MakeBatches, make_config: MakeConfig
+) -> None:
+    class Watched(nn.Linear):
+        dtypes: ClassVar[dict[bool, torch.dtype]] = {}
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            outputs = super().forward(inputs)
+            self.dtypes[self.training] = outputs.dtype
+            return outputs
+
+    model = nn.Sequential(Watched(784, 10), nn.LogSoftmax(dim=1))
+    loaders = {"train": make_batches(), "test": make_batches(seed=1)}
+    run = Run(make_config(precision="bf16", epochs=30), model=model, loaders=loaders)
+    summary = run.train()
+
+    assert Watched.dtypes == {True: torch.bfloat16, False: torch.float32}
+    assert {each.dtype for each in model.parameters()} == {torch.float32}
+    assert summary["test"]["accuracy"] > 0.9
+
+
+def test_float32_is_the_same_with_and_without_the_name(
+    make_batches: MakeBatches, make_config: MakeConfig
+) -> None:
+    def weights(**options: Any) -> list[torch.Tensor]:
+        run = Run(make_config(force=True, **options), loaders={"train": make_batches()})
+        run.train()
+        return list(run.model.parameters())
+
+    pairs = zip(weights(), weights(precision="float32"), strict=True)
+
+    assert all(torch.equal(one, other) for one, other in pairs)
