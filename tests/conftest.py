@@ -69,6 +69,23 @@ def make_config(tmp_path: Path) -> MakeConfig:
     return make
 
 
+class Clock:
+    """Seconds that pass only when somebody says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def take(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    manual = Clock()
+    monkeypatch.setattr("time.perf_counter", lambda: manual.now)
+    return manual
+
+
 @pytest.fixture
 def small_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw few digits, where a test needs a named dataset and not a good one."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
-from conftest import MakeBatches, MakeConfig
+from conftest import Clock, MakeBatches, MakeConfig
 from ignite.engine import Engine, Events
 from ignite.handlers import HandlersTimeProfiler
 
@@ -21,23 +21,6 @@ from ignite_threenet.attachment import (
 )
 
 Handler = Callable[..., Any]
-
-
-class Clock:
-    """Seconds that pass only when somebody says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def take(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    manual = Clock()
-    monkeypatch.setattr("time.perf_counter", lambda: manual.now)
-    return manual
 
 
 @pytest.fixture

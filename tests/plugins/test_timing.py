@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Batches, MakeBatches, MakeConfig
+from conftest import Batches, Clock, MakeBatches, MakeConfig
 from ignite.engine import Events
 from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.timing import Timing
@@ -15,23 +15,6 @@ from torch import Tensor
 from ignite_threenet import Plugin, Run
 
 TimedRun = Callable[..., Run]
-
-
-class Clock:
-    """Seconds that pass only when somebody says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def take(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    manual = Clock()
-    monkeypatch.setattr("time.perf_counter", lambda: manual.now)
-    return manual
 
 
 class SlowLoader:
