@@ -24,7 +24,7 @@ def create_trainer(
     device: torch.device | str = "cpu",
     *,
     autocast: torch.dtype | None = None,
-) -> Engine:
+) -> AttachableEngine:
     """Create an engine that takes one optimizer step for each batch.
 
     ``engine.state.output`` is the batch's mean loss: a scalar tensor, detached, on the device.
@@ -74,7 +74,7 @@ def create_evaluator(
     device: torch.device | str = "cpu",
     *,
     name: str = "evaluator",
-) -> Engine:
+) -> AttachableEngine:
     """Create an engine that applies the model to each batch, in evaluation mode.
 
     ``engine.state.output`` is ``(outputs, targets)``, on the device and without a graph;

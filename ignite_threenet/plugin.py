@@ -192,14 +192,23 @@ def find_plugins() -> dict[str, list[PluginEntry]]:
     return {name: sorted(found[name], key=lambda entry: entry.origin) for name in sorted(found)}
 
 
-def find_plugin(name: str, required_by: str | None = None) -> PluginEntry:
+def find_plugin(
+    name: str,
+    required_by: str | None = None,
+    installed: Mapping[str, list[PluginEntry]] | None = None,
+) -> PluginEntry:
     """Find one installed plugin.
+
+    Args:
+        name: its name.
+        required_by: the plugin that requires it, for the message.
+        installed: what find_plugins() gave, where it was asked already.
 
     Raises:
         UnknownNameError: there is none of that name.
         PluginChoiceError: several distributions bring one of that name.
     """
-    installed = find_plugins()
+    installed = find_plugins() if installed is None else installed
     entries = installed.get(name)
     if not entries:
         where = f"plugin {required_by!r} requires another" if required_by else ""
@@ -277,9 +286,9 @@ class _Resolver:
                 self._instances[name] = item
             self._names.append(name)
         self._removed = set(removed)
-        installed = find_plugins()
-        for name in self._removed - self._instances.keys() - installed.keys():
-            raise UnknownNameError("plugin", name, installed)
+        self._installed = find_plugins()
+        for name in self._removed - self._instances.keys() - self._installed.keys():
+            raise UnknownNameError("plugin", name, self._installed)
         self._chosen: dict[str, ChosenPlugin] = {}
 
     def resolve(self) -> list[ChosenPlugin]:
@@ -305,22 +314,21 @@ class _Resolver:
         instance = self._instances.get(name)
         if instance is not None:
             cls = type(instance)
-            origin = instance.distribution or _origin_of(cls)
+            origin = instance.distribution or self._origin_of(cls)
             return ChosenPlugin(name, cls, origin, instance.required_by, instance)
-        entry = find_plugin(name, parent)
+        entry = find_plugin(name, parent, self._installed)
         required_by = None if name in self._names else parent
         return ChosenPlugin(name, entry.load(), entry.origin, required_by)
+
+    def _origin_of(self, cls: type[Plugin]) -> str:
+        """Find the distribution that registers a class; "" where none does."""
+        value = f"{cls.__module__}:{cls.__qualname__}"
+        entries = (entry for same_name in self._installed.values() for entry in same_name)
+        return next((entry.origin for entry in entries if entry.value == value), "")
 
 
 def _kebab_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
-
-
-def _origin_of(cls: type[Plugin]) -> str:
-    """Find the distribution that registers a class; "" where none does."""
-    value = f"{cls.__module__}:{cls.__qualname__}"
-    entries = (entry for same_name in find_plugins().values() for entry in same_name)
-    return next((entry.origin for entry in entries if entry.value == value), "")
 
 
 def _class_docstring(module: str, class_name: str) -> str | None:

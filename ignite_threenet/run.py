@@ -139,7 +139,6 @@ class Run:
         return [
             registration
             for engine in engines
-            if isinstance(engine, AttachableEngine)
             for registration in sorted(engine.registrations, key=_place_in_a_run)
         ]
 
@@ -231,23 +230,23 @@ class Run:
             return [split for split in SPLITS if split in self.loaders]
         return [split for split in SPLITS if split != "valid" or self.config.valid_size > 0]
 
-    def _create_trainer(self) -> Engine:
+    def _create_trainer(self) -> AttachableEngine:
         autocast = torch.bfloat16 if self.config.precision == "bf16" else None
         trainer = create_trainer(
             self.model, self.optimizer, self.loss_fn, self.device, autocast=autocast
         )
-        _let_errors_pass(trainer)
+        trainer.lets_errors_pass = True
         trainer.add_event_handler(Events.EPOCH_STARTED, self._choose_order)
         EpochRecorder(self.history).attach(trainer)
         return trainer
 
-    def _create_evaluator(self, split: str) -> Engine:
+    def _create_evaluator(self, split: str) -> AttachableEngine:
         metrics = {
             "accuracy": Accuracy(device=self.device),
             "loss": Loss(self._measured_loss_fn, device=self.device),
         }
         evaluator = create_evaluator(self.model, metrics, self.device, name=f"evaluators[{split}]")
-        _let_errors_pass(evaluator)
+        evaluator.lets_errors_pass = True
         MeasurementRecorder(self.history, split, self.trainer).attach(evaluator)
         return evaluator
 
@@ -350,11 +349,6 @@ def _create_loss(config: RunConfig) -> LossFunction:
         return nn.NLLLoss()
     # It takes a log-softmax first, which leaves log-probabilities as they are.
     return nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
-
-
-def _let_errors_pass(engine: Engine) -> None:
-    if isinstance(engine, AttachableEngine):
-        engine.lets_errors_pass = True
 
 
 # As Ignite fires them.
