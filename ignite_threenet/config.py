@@ -74,6 +74,9 @@ expected an integer at least 1
     precision: Literal["float32", "bf16"] = option(
         "float32", help="of the training's matrix products; measurements are in float32"
     )
+    compile: bool = option(
+        False, help="compile the training step: some ten seconds, then faster iterations"
+    )
     seed: int = option(
         0, help="seed of the weights and of the order of batches", min=0, max=_LARGEST_SEED
     )

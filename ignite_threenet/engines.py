@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .attachment import AttachableEngine
+from .compilation import CompiledGradients
 
 Batch = tuple[Tensor, Tensor]
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -24,6 +25,7 @@ def create_trainer(
     device: torch.device | str = "cpu",
     *,
     autocast: torch.dtype | None = None,
+    compiled: bool = False,
 ) -> AttachableEngine:
     """Create an engine that takes one optimizer step for each batch.
 
@@ -37,6 +39,8 @@ def create_trainer(
         device: where the batches go.
         autocast: the dtype in which torch.autocast computes what it deems safe, such as matrix
             products; None for the dtypes of the tensors themselves.
+        compiled: compute the loss and its gradients by torch.compile: seconds of compiling for
+            less time in each iteration. What cannot be compiled runs as it is, with a warning.
 
     Returns:
         An engine for any iterable of ``(inputs, targets)``.
@@ -55,15 +59,21 @@ def create_trainer(
     else:
         precision = partial(torch.autocast, torch.device(device).type, autocast)
 
-    def train_step(engine: Engine, batch: Batch) -> Tensor:
-        model.train()
-        inputs, targets = _to_device(batch, device)
+    def differentiate(inputs: Tensor, targets: Tensor) -> Tensor:
         optimizer.zero_grad()
         with precision():
             loss = loss_fn(model(inputs), targets)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
         return loss.detach()
+
+    if compiled:
+        differentiate = CompiledGradients(model, loss_fn, differentiate, precision)
+
+    def train_step(engine: Engine, batch: Batch) -> Tensor:
+        model.train()
+        loss = differentiate(*_to_device(batch, device))
+        optimizer.step()
+        return loss
 
     return AttachableEngine(train_step, name="trainer")
 

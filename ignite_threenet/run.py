@@ -233,7 +233,12 @@ class Run:
     def _create_trainer(self) -> AttachableEngine:
         autocast = torch.bfloat16 if self.config.precision == "bf16" else None
         trainer = create_trainer(
-            self.model, self.optimizer, self.loss_fn, self.device, autocast=autocast
+            self.model,
+            self.optimizer,
+            self.loss_fn,
+            self.device,
+            autocast=autocast,
+            compiled=self.config.compile,
         )
         trainer.lets_errors_pass = True
         trainer.add_event_handler(Events.EPOCH_STARTED, self._choose_order)

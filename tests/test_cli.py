@@ -346,12 +346,12 @@ class TestRefusals:
             (
                 ("--plugins", "bset"),
                 "unknown plugin 'bset'; did you mean 'best'? "
-                "Installed: accuracy, best, ema, plot, progress, schedule, timing",
+                "Installed: accuracy, augment, best, ema, plot, progress, schedule, timing",
             ),
             (
                 ("--plugins", "no:polt"),
                 "unknown plugin 'polt'; did you mean 'plot'? "
-                "Installed: accuracy, best, ema, plot, progress, schedule, timing",
+                "Installed: accuracy, augment, best, ema, plot, progress, schedule, timing",
             ),
             (
                 ("--plugins", "best,no:accuracy"),
@@ -469,6 +469,7 @@ class TestPluginsCommands:
         assert lines[0].split() == ["name", "distribution", "version", "what", "it", "does"]
         assert [line.split()[0] for line in lines[1:]] == [
             "accuracy",
+            "augment",
             "best",
             "ema",
             "plot",

@@ -40,6 +40,7 @@ def test_the_defaults_are_those_of_the_main_job() -> None:
         "label_smoothing": 0.0,
         "normalize": "seed",
         "precision": "float32",
+        "compile": False,
         "seed": 0,
         "device": "auto",
         "out": None,

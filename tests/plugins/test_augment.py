@@ -1,0 +1,192 @@
+"""Tests of the augment plugin."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from conftest import Batches, MakeBatches, MakeConfig
+from ignite.engine import Events
+from ignite_threenet_plugins.augment import Augment
+from torch import Tensor
+
+from ignite_threenet import Plugin, PluginFailedError, Run
+
+STILL = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0, "elastic": 0.0}
+
+
+def distorted(images: Tensor, **options: float) -> Tensor:
+    """Give the images as the training sees them when augment does nothing but the options."""
+    seen: list[Tensor] = []
+
+    class Look(Plugin):
+        name = "look"
+
+        def attach(self, run: Run) -> None:
+            run.trainer.add_event_handler(Events.ITERATION_STARTED, self.look)
+
+        def look(self, trainer: Any) -> None:
+            seen.append(trainer.state.batch[0])
+            trainer.terminate()
+
+    batches = [(images, torch.zeros(len(images), dtype=torch.int64))]
+    plugins = [Augment(**(STILL | options)), Look()]
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(10), torch.nn.LogSoftmax(1))
+    model(images)
+    run = Run(plugins=plugins, model=model, loaders={"train": batches})
+    run.train()
+    return seen[0]
+
+
+def blob(row: float, column: float, size: int = 28, count: int = 200) -> Tensor:
+    """Draw a small bright spot on a dark ground, as flat images: (count, size * size)."""
+    place = torch.arange(size).float()
+    distance = (place[:, None] - row).square() + (place - column).square()
+    return torch.exp(-distance / 4).flatten().repeat(count, 1)
+
+
+def centres(images: Tensor, size: int = 28) -> Tensor:
+    """Measure where the light is: (N, 2), row and column in pixels."""
+    pictures = images.reshape(-1, size, size)
+    place = torch.arange(size).float()
+    light = pictures.sum(dim=(1, 2))
+    rows = (pictures.sum(dim=2) * place).sum(dim=1) / light
+    columns = (pictures.sum(dim=1) * place).sum(dim=1) / light
+    return torch.stack([rows, columns], dim=1)
+
+
+def test_nothing_asked_for_changes_nothing() -> None:
+    images = torch.rand(4, 784)
+
+    torch.testing.assert_close(distorted(images), images, atol=1e-4, rtol=0)
+
+
+def test_a_shift_moves_by_at_most_that_many_pixels_in_each_direction() -> None:
+    moved = centres(distorted(blob(14, 12), shift=3.0)) - torch.tensor([14.0, 12.0])
+
+    assert moved.abs().max() <= 3.05
+    assert (moved.amin(dim=0) < -2.5).all()
+    assert (moved.amax(dim=0) > 2.5).all()
+
+
+def test_a_rotation_turns_about_the_middle_by_at_most_that_angle() -> None:
+    middle = 13.5
+    moved = centres(distorted(blob(middle, middle + 8), rotation=30.0)) - middle
+
+    angles = torch.atan2(moved[:, 0], moved[:, 1])
+    assert moved.norm(dim=1) == pytest.approx(torch.full((200,), 8.0), abs=0.1)
+    assert 0.9 * math.radians(30) < angles.abs().max() <= math.radians(30.5)
+    assert angles.min() < 0 < angles.max()
+
+
+def test_a_scale_changes_width_and_height_each_by_at_most_its_factor() -> None:
+    middle = 13.5
+    moved = centres(distorted(blob(middle + 6, middle + 6), scale=0.2)) - middle
+
+    factors = moved / 6
+    assert factors.min() >= math.exp(-0.2) - 0.02
+    assert factors.max() <= math.exp(0.2) + 0.02
+    assert factors.std(dim=0).min() > 0.05
+    assert (factors[:, 0] - factors[:, 1]).abs().max() > 0.1
+
+
+def test_a_shear_slants_the_columns() -> None:
+    middle = 13.5
+    moved = centres(distorted(blob(middle + 6, middle), shear=0.5)) - middle
+
+    assert moved[:, 0] == pytest.approx(torch.full((200,), 6.0), abs=0.1)
+    assert 2.5 < moved[:, 1].abs().max() <= 3.05
+
+
+@pytest.mark.parametrize("elastic", [0.5, 1.5])
+def test_the_elastic_displacement_has_the_size_that_was_asked_for(elastic: float) -> None:
+    places = [(row, column) for row in (6, 14, 22) for column in (6, 14, 22)]
+    moved = torch.cat(
+        [
+            centres(distorted(blob(row, column), elastic=elastic, smoothness=6.0))
+            - torch.tensor([float(row), float(column)])
+            for row, column in places
+        ]
+    )
+
+    assert moved.square().mean().sqrt().item() == pytest.approx(elastic, rel=0.25)
+    assert moved.mean(dim=0).abs().max() < 0.25 * elastic
+
+
+def test_neighbours_move_together_and_distant_pixels_do_not() -> None:
+    torch.manual_seed(0)
+    here = centres(distorted(blob(8, 8), elastic=1.0))
+    torch.manual_seed(0)
+    near = centres(distorted(blob(8, 10), elastic=1.0))
+    torch.manual_seed(0)
+    far = centres(distorted(blob(22, 22), elastic=1.0))
+
+    def correlation(one: Tensor, other: Tensor) -> float:
+        return torch.corrcoef(torch.stack([one[:, 0], other[:, 0]]))[0, 1].item()
+
+    assert correlation(here, near) > 0.8
+    assert abs(correlation(here, far)) < 0.5
+
+
+def test_images_with_channels_are_distorted_alike() -> None:
+    flat = blob(14, 10, count=3).reshape(3, 1, 28, 28)
+
+    seen = distorted(flat.repeat(1, 3, 1, 1), shift=2.0)
+
+    assert seen.shape == (3, 3, 28, 28)
+    assert torch.equal(seen[:, 0], seen[:, 2])
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_what_comes_from_outside_is_like_the_border() -> None:
+    images = torch.full((5, 784), -0.42)
+
+    torch.testing.assert_close(distorted(images, shift=9.0, rotation=45.0), images)
+
+
+def test_a_seed_gives_the_same_training(make_batches: MakeBatches, make_config: MakeConfig) -> None:
+    def weights(seed: int) -> list[Tensor]:
+        config = make_config(force=True, seed=seed)
+        run = Run(config, [Augment()], loaders={"train": make_batches()})
+        run.train()
+        return [parameter.detach() for parameter in run.model.parameters()]
+
+    first, second, other = weights(0), weights(0), weights(1)
+
+    assert all(torch.equal(one, two) for one, two in zip(first, second, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_measurements_see_the_images_as_they_are(
+    make_batches: MakeBatches, make_config: MakeConfig
+) -> None:
+    batches = make_batches()
+    seen: list[Tensor] = []
+
+    class Watched(torch.nn.Linear):
+        def forward(self, inputs: Tensor) -> Tensor:
+            if not self.training:
+                seen.append(inputs)
+            return super().forward(inputs)
+
+    model = torch.nn.Sequential(Watched(784, 10), torch.nn.LogSoftmax(dim=1))
+    Run(make_config(epochs=1), [Augment()], model=model, loaders=_splits(batches)).train()
+
+    assert all(torch.equal(one, images) for one, (images, _) in zip(seen, batches, strict=True))
+
+
+def _splits(batches: Batches) -> dict[str, Batches]:
+    return {"train": batches, "test": batches}
+
+
+@pytest.mark.parametrize("shape", [(4, 783), (4, 3, 784), (4,)])
+def test_what_is_no_image_is_refused_by_its_shape(
+    make_config: MakeConfig, shape: tuple[int, ...]
+) -> None:
+    batches = [(torch.zeros(shape), torch.zeros(4, dtype=torch.int64))]
+
+    with pytest.raises(PluginFailedError, match="augment: the batch is") as caught:
+        Run(make_config(), [Augment()], loaders={"train": batches}).train()
+
+    assert str(shape) in str(caught.value)
+    assert "expected (N, C, H, W), or (N, pixels) of a square image" in str(caught.value)
