@@ -477,7 +477,7 @@ class TestPluginsCommands:
             "schedule",
             "timing",
         ]
-        assert lines[2].endswith("Keep the model at its highest accuracy, and end the run with it.")
+        assert lines[3].endswith("Keep the model at its highest accuracy, and end the run with it.")
 
     def test_list_as_json(self, invoke: Invoke) -> None:
         entries = {
