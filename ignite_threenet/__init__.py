@@ -8,11 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .checkpoint import load_weights
     from .config import DEFAULT_PLUGINS, RunConfig
     from .data import BatchLoader, Dataset, Split, load_data
     from .device import select_device
     from .engines import create_evaluator, create_trainer
     from .errors import (
+        CheckpointError,
         ConfigError,
         DataError,
         DirectoryError,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         PluginError,
         PluginFailedError,
         PluginLoadError,
+        RunInterruptedError,
         ThreeNetError,
         UnknownNameError,
         UnreachableError,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_PLUGINS",
     "BatchLoader",
+    "CheckpointError",
     "ConfigError",
     "DataError",
     "Dataset",
@@ -51,6 +55,7 @@ __all__ = [
     "PluginLoadError",
     "Run",
     "RunConfig",
+    "RunInterruptedError",
     "Split",
     "ThreeNet",
     "ThreeNetError",
@@ -59,16 +64,19 @@ __all__ = [
     "create_evaluator",
     "create_trainer",
     "load_data",
+    "load_weights",
     "option",
     "select_device",
 ]
 
 _MODULES = {
+    "checkpoint": ("load_weights",),
     "config": ("DEFAULT_PLUGINS", "RunConfig"),
     "data": ("BatchLoader", "Dataset", "Split", "load_data"),
     "device": ("select_device",),
     "engines": ("create_evaluator", "create_trainer"),
     "errors": (
+        "CheckpointError",
         "ConfigError",
         "DataError",
         "DirectoryError",
@@ -78,6 +86,7 @@ _MODULES = {
         "PluginError",
         "PluginFailedError",
         "PluginLoadError",
+        "RunInterruptedError",
         "ThreeNetError",
         "UnknownNameError",
         "UnreachableError",

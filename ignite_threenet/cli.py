@@ -9,17 +9,18 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from click.core import ParameterSource
 
 from .config import DEFAULT_PLUGINS, RunConfig, read_config_file, recipe_names, recipe_path
-from .errors import ConfigError, ThreeNetError, UnknownNameError
+from .errors import ConfigError, RunInterruptedError, ThreeNetError, UnknownNameError
 from .options import OptionSpec, option_specs, plain
 from .plugin import (
     ChosenPlugin,
@@ -30,11 +31,17 @@ from .plugin import (
     select_plugins,
 )
 
+if TYPE_CHECKING:
+    from .resume import SavedRun
+    from .run import Run
+
 _ENVIRONMENT_PREFIX = "IGNITE_THREENET"
 _PLUGINS_KEY = "plugins"
 _CHOSEN_KEY = "ignite_threenet.chosen"
 _FILE_OF_KEY = "ignite_threenet.file_of"
 _MISSING_KEY = "ignite_threenet.missing"
+_SAVED_KEY = "ignite_threenet.saved"
+_LONGER_KEY = "epochs"
 
 logger = logging.getLogger(__package__)
 
@@ -42,7 +49,7 @@ logger = logging.getLogger(__package__)
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, and exit: 0, 1 for what failed, 2 for what was asked wrongly."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _stop_at_once)
     try:
         code = cli.main(words, prog_name="ignite-threenet", standalone_mode=False)
     except click.ClickException as error:
@@ -64,8 +71,31 @@ class _TerminatedError(BaseException):
     """SIGTERM arrived; the run closes as it does at Ctrl-C."""
 
 
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise _TerminatedError("terminated")
+def _stop_at_once(signum: int, frame: FrameType | None) -> NoReturn:
+    if signum == signal.SIGTERM:
+        raise _TerminatedError("terminated")
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _signals_interrupt(the_run: "Run") -> Iterator[None]:
+    """Let SIGINT and SIGTERM end a run after its iteration; a second one stops it at once."""
+    received: list[int] = []
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        received.append(signum)
+        if len(received) > 1 or not the_run.interrupt():
+            _stop_at_once(signum, frame)
+
+    before = {each: signal.signal(each, interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except RunInterruptedError as error:
+        error.exit_code = 128 + received[0]
+        raise
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _show_traceback(words: Sequence[str]) -> None:
@@ -167,11 +197,16 @@ class _RunCommand(click.Command):
 
     def _choose_plugins(self, ctx: click.Context, args: list[str]) -> None:
         """Find out which plugins are asked for, before their options can be parsed."""
-        first = _parse_only(self, ctx, args, ("config", "recipe", _PLUGINS_KEY, "quiet"))
+        first = _parse_only(self, ctx, args, ("config", "recipe", _PLUGINS_KEY, "quiet", "resume"))
         recipe = _ConfigFile.of_recipe(first["recipe"])
         config = _ConfigFile.of_path(first["config"])
         by_recipe, _ = select_plugins(recipe.plugins(), DEFAULT_PLUGINS)
         names, removed = select_plugins(first[_PLUGINS_KEY] or config.plugins(), by_recipe)
+        if first["resume"]:
+            given = names if first[_PLUGINS_KEY] or config.plugins() or recipe.plugins() else None
+            saved = _open_saved(ctx, Path(first["resume"]), quiet=first["quiet"])
+            self._choose_as_saved(ctx, saved, given, (recipe, config))
+            return
         if first["quiet"]:
             names = [name for name in names if name != "progress"]
         chosen = resolve_plugins(names, removed)
@@ -180,6 +215,62 @@ class _RunCommand(click.Command):
         ctx.meta[_CHOSEN_KEY] = chosen
         ctx.meta[_FILE_OF_KEY] = {key: name for name, found in values for key in found}
         ctx.default_map = {key: value for _, found in values for key, value in found.items()}
+
+    def _choose_as_saved(
+        self,
+        ctx: click.Context,
+        saved: "SavedRun",
+        given: Sequence[str] | None,
+        files: Iterable["_ConfigFile"],
+    ) -> None:
+        """Take plugins and options from a checkpoint; what files say must agree with it."""
+        names = [each["name"] for each in saved.plugins]
+        if given is not None:
+            wanted = [each.name for each in resolve_plugins(given)]
+            _check_agrees("--plugins", ",".join(wanted), ",".join(names), saved)
+        installed = find_plugins()
+        chosen = resolve_plugins([name for name in names if name in installed])
+        values = _saved_values(saved, chosen)
+        for file in files:
+            for key, value in file.values(chosen).items():
+                if key == _LONGER_KEY:
+                    values[key] = value
+                else:
+                    _check_agrees(f"{file.name}: {key}", value, values.get(key), saved)
+        ctx.meta[_CHOSEN_KEY] = chosen
+        ctx.meta[_SAVED_KEY] = saved
+        ctx.meta[_FILE_OF_KEY] = dict.fromkeys(values, "checkpoint")
+        ctx.default_map = values
+
+
+def _open_saved(ctx: click.Context, path: Path, *, quiet: bool) -> "SavedRun":
+    # Here, because it imports torch, which the other commands need not wait for.
+    from .resume import open_saved_run
+
+    _set_up_logging(quiet=quiet, verbose=False)
+    saved = open_saved_run(path)
+    ctx.call_on_close(saved.directory.release)
+    return saved.without("progress") if quiet else saved
+
+
+def _saved_values(saved: "SavedRun", chosen: Iterable[ChosenPlugin]) -> dict[str, Any]:
+    """Give the options of a saved run and of its plugins, named as Click does."""
+    from .resume import convert_options
+
+    values = convert_options(option_specs(RunConfig), saved.config, f"{saved.path}")
+    options = {each["name"]: each["options"] for each in saved.plugins}
+    for plugin in chosen:
+        converted = convert_options(plugin.specs, options[plugin.name], plugin.name)
+        values |= {_parameter_name(key, plugin.name): value for key, value in converted.items()}
+    return values
+
+
+def _check_agrees(where: str, given: object, before: object, saved: "SavedRun") -> None:
+    if given != before:
+        raise ConfigError(
+            f"{where}: {plain(given)} differs from {plain(before)}, with which the run in "
+            f"{saved.directory.path} began; only --epochs may change"
+        )
 
 
 def _parse_only(
@@ -306,6 +397,12 @@ def _run_options() -> list[click.Parameter]:
             help=f"options that are known to go well together: {', '.join(recipe_names())}; "
             "all others go over them",
         ),
+        click.Option(
+            ["--resume"],
+            metavar="DIR",
+            help="go on where the run in that directory stopped, with its options; "
+            "--epochs may be more",
+        ),
         *(_click_option(spec) for spec in option_specs(RunConfig)),
         click.Option(["--dry-run"], is_flag=True, help="print the plan, and run nothing"),
         click.Option(["--json"], is_flag=True, help="print the summary, or the plan, as JSON"),
@@ -347,17 +444,37 @@ def run(ctx: click.Context, /, **params: Any) -> None:
     from .records import build_plan
     from .run import Run
 
-    the_run = Run(config, plugins, sources=sources)
+    saved: SavedRun | None = ctx.meta.get(_SAVED_KEY)
+    if saved is not None:
+        _check_given(ctx, params, saved, chosen)
+        config = replace(config, out=saved.directory.path, force=False)
+    the_run = Run(config, plugins, sources=sources, saved=saved)
     if params["dry_run"]:
         plan = build_plan(the_run)
         the_run.close()
         click.echo(json.dumps(plan, indent=2) if params["json"] else _spell_plan(plan))
         return
-    summary = the_run.train()
+    with _signals_interrupt(the_run):
+        summary = the_run.train()
     if params["json"]:
         click.echo(json.dumps(summary, indent=2))
     elif not params["quiet"]:
         click.echo(_spell_summary(summary))
+
+
+def _check_given(
+    ctx: click.Context,
+    params: Mapping[str, Any],
+    saved: "SavedRun",
+    chosen: Iterable[ChosenPlugin],
+) -> None:
+    """Refuse options that are given anew and differ from those of the saved run."""
+    values = _saved_values(saved, chosen)
+    options = {param.name: param for param in ctx.command.get_params(ctx)}
+    for name, before in values.items():
+        given = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP
+        if given and name != _LONGER_KEY:
+            _check_agrees(_where(options[name], ctx), params[name], before, saved)
 
 
 def _source(ctx: click.Context, parameter: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal, dataclass_transform
 from .errors import ConfigError, UnknownNameError
 from .options import make_options_class, option
 
-DEFAULT_PLUGINS = ("accuracy", "best", "timing", "plot", "progress")
+DEFAULT_PLUGINS = ("accuracy", "best", "timing", "plot", "progress", "checkpoint")
 """The plugins that ``ignite-threenet run`` attaches where none are named."""
 
 _RECIPES = Path(__file__).with_name("recipes")

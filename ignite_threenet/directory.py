@@ -1,18 +1,29 @@
 """The directory that a run writes into."""
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .errors import DirectoryError
+import safetensors.torch
+from filelock import FileLock, Timeout
+from torch import nn
+
+from . import checkpoint
+from .errors import CheckpointError, DirectoryError
 from .files import write_atomically
 
 MANIFEST = "manifest.json"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
+LOCK = ".lock"
+
+_CHECKPOINT = re.compile(r"checkpoint-(\d{8,})\.pt")
+_RESERVED = (MANIFEST, METRICS, SUMMARY, LOCK)
 
 _DEFAULT_PARENT = Path("runs")
 
@@ -31,6 +42,8 @@ class RunDirectory:
         self._manifest: Mapping[str, Any] = {
             "versions": {"ignite_threenet": version("ignite-threenet")}
         }
+        # Held by the process, so that a dead one leaves no lock behind.
+        self._lock = FileLock(path / LOCK, timeout=0, thread_local=False)
 
     @classmethod
     def create(cls, out: Path | None, dataset: str, *, force: bool = False) -> "RunDirectory":
@@ -49,20 +62,57 @@ class RunDirectory:
         directory = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
+            directory._acquire_lock()
+            # Again, because another run may have come and gone in between.
+            check_usable(path, force=force)
             if force:
                 _remove_run(path)
-            directory._claim()
+            directory.write_manifest(directory._manifest)
         except OSError as error:
             raise DirectoryError(path, f"cannot be written: {error.strerror}") from error
         return directory
 
-    def _claim(self) -> None:
-        """Write the first manifest exclusively: of two runs that start at once, one wins."""
+    @classmethod
+    def open(cls, path: Path) -> "RunDirectory":
+        """Take the directory of a run that is to go on.
+
+        Raises:
+            DirectoryError: it holds no run, or another process is using it.
+        """
+        manifest = _read_json(path / MANIFEST)
+        if not _is_manifest(manifest):
+            raise DirectoryError(path, "holds no run")
+        directory = cls(path)
         try:
-            with (self.path / MANIFEST).open("x", encoding="utf-8") as file:
-                json.dump(self._manifest, file)
-        except FileExistsError as error:
-            raise DirectoryError(self.path, "another run took it just now") from error
+            directory._acquire_lock()
+        except OSError as error:
+            raise DirectoryError(path, f"cannot be written: {error.strerror}") from error
+        listed = manifest.get("files")
+        own = (MANIFEST, SUMMARY)
+        directory.files += [name for name in _plain_names(listed) if name not in own]
+        directory._manifest = {key: manifest[key] for key in manifest if key != "files"}
+        return directory
+
+    def _acquire_lock(self) -> None:
+        lock = self.path / LOCK
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise DirectoryError(self.path, f"is in use by {_owner_of(lock)}") from error
+        lock.write_text(f"{os.getpid()}\n", encoding="utf-8")
+
+    def release(self) -> None:
+        """Let other runs use the directory."""
+        self._lock.release()
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """What the run is made from, as the directory says."""
+        return self._manifest
+
+    def read_summary(self) -> Mapping[str, Any]:
+        """Read how the run ended; empty where it did not, or where that cannot be read."""
+        return _read_json(self.path / SUMMARY)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write what the run is made from; the list of its files is added."""
@@ -87,12 +137,52 @@ class RunDirectory:
         Raises:
             ValueError: name is not a plain file name, or is one that the run itself writes.
         """
-        if name != Path(name).name or name in (MANIFEST, METRICS, SUMMARY):
+        if name != Path(name).name or name in _RESERVED or _CHECKPOINT.fullmatch(name):
             raise ValueError(f"{name!r} is not a plain name that is free in a run's directory")
         self._note(name)
         path = self.path / name
         write_atomically(path, content)
         return path
+
+    def write_weights(self, stem: str, model: nn.Module) -> None:
+        """Write a model's weights as ``stem.pt``, for torch, and ``stem.safetensors``."""
+        weights = checkpoint.copy_weights(model)
+        self.write(f"{stem}.pt", checkpoint.encode(weights, where=f"{stem}.pt"))
+        self.write(f"{stem}.safetensors", safetensors.torch.save(weights))
+
+    def write_checkpoint(self, iteration: int, content: bytes, keep: int) -> Path:
+        """Write a checkpoint, and only then remove the oldest ones.
+
+        Args:
+            iteration: iterations done by then.
+            content: the checkpoint.
+            keep: checkpoints that are kept, this one included; at least 1.
+
+        Raises:
+            CheckpointError: it cannot be written; the earlier ones are still there.
+        """
+        path = self.path / f"checkpoint-{iteration:08}.pt"
+        try:
+            write_atomically(path, content)
+            for old in self.checkpoints()[keep:]:
+                old.unlink()
+        except OSError as error:
+            raise CheckpointError(path, f"cannot be written: {error.strerror}") from error
+        return path
+
+    def checkpoints(self) -> list[Path]:
+        """List the checkpoints, the one with the most iterations first."""
+        found = (entry for entry in self.path.iterdir() if _CHECKPOINT.fullmatch(entry.name))
+        return sorted(found, key=_iteration_of, reverse=True)
+
+    def last_saved_iteration(self) -> int | None:
+        """Tell how many iterations the newest checkpoint has, by its name."""
+        return next(map(_iteration_of, self.checkpoints()), None)
+
+    def rewrite_lines(self, name: str, lines: list[str]) -> None:
+        """Replace a file of lines."""
+        self._note(name)
+        write_atomically(self.path / name, "".join(f"{line}\n" for line in lines).encode())
 
     def append_line(self, name: str, line: str) -> None:
         """Add a line to a file of the run, in one piece."""
@@ -126,28 +216,45 @@ def check_usable(path: Path, *, force: bool = False) -> None:
         raise DirectoryError(path, "is not a directory; choose another --out") from error
     except OSError as error:
         raise DirectoryError(path, f"cannot be read: {error.strerror}") from error
-    if _holds_run(path):
+    if _is_manifest(_read_json(path / MANIFEST)):
         if not force:
             raise DirectoryError(
                 path, "holds a run; choose another --out, or replace it by --force"
             )
-    elif names:
+    elif set(names) - {LOCK}:
         raise DirectoryError(path, "is not empty and holds no run; choose another --out")
 
 
-def _holds_run(path: Path) -> bool:
-    versions = _read_json(path / MANIFEST).get("versions")
+def _is_manifest(content: Mapping[str, Any]) -> bool:
+    versions = content.get("versions")
     return isinstance(versions, dict) and "ignite_threenet" in versions
 
 
-def _remove_run(path: Path) -> None:
-    """Remove the files that a run's manifest lists, itself the last."""
-    listed = _read_json(path / MANIFEST).get("files")
+def _iteration_of(checkpoint: Path) -> int:
+    match = _CHECKPOINT.fullmatch(checkpoint.name)
+    return int(match[1]) if match else -1
+
+
+def _owner_of(lock: Path) -> str:
+    """Name the process that holds a lock."""
+    try:
+        return f"process {int(lock.read_text(encoding='utf-8'))}"
+    except (OSError, ValueError):
+        return "another process"
+
+
+def _plain_names(listed: object) -> list[str]:
+    """Give those that are plain names in this directory: no manifest may point elsewhere."""
     names = listed if isinstance(listed, list) else []
-    for name in names:
-        # A plain name in this directory: no manifest may point elsewhere.
-        is_plain = isinstance(name, str) and name == Path(name).name and name != MANIFEST
-        if is_plain and (path / name).is_file():
+    return [name for name in names if isinstance(name, str) and name == Path(name).name]
+
+
+def _remove_run(path: Path) -> None:
+    """Remove a run's checkpoints and the files that its manifest lists, itself the last."""
+    checkpoints = [entry.name for entry in path.iterdir() if _CHECKPOINT.fullmatch(entry.name)]
+    listed = _plain_names(_read_json(path / MANIFEST).get("files"))
+    for name in [*checkpoints, *listed]:
+        if name != MANIFEST and (path / name).is_file():
             (path / name).unlink()
     (path / MANIFEST).unlink(missing_ok=True)
 

@@ -7,6 +7,8 @@ ThreeNetError
 │   └── DirectoryError    a run's directory holds something that must not be overwritten
 ├── DataError             a dataset is missing or damaged
 │   └── UnreachableError  it is not on disk, and its servers cannot be reached
+├── CheckpointError       a checkpoint, or saved weights, cannot be read, written, or gone on from
+├── RunInterruptedError   a run was asked to end early
 ├── PluginError           a plugin cannot be used
 │   ├── PluginLoadError   it cannot be imported, or is not a plugin
 │   ├── PluginChoiceError plugins that cannot run together: two of one name, a cycle, a missing one
@@ -109,6 +111,35 @@ class UnreachableError(DataError):
     def __init__(self, reason: str, advice: str) -> None:
         super().__init__(f"{reason}; {advice}")
         self.reason = reason
+
+
+class CheckpointError(ThreeNetError):
+    """A checkpoint, or saved weights, cannot be read, written, or gone on from.
+
+    Attributes:
+        path: the file, the directory, or what was to be written.
+    """
+
+    def __init__(self, path: object, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+
+
+class RunInterruptedError(ThreeNetError):
+    """A run was asked to end early, and did so after an iteration.
+
+    Attributes:
+        epoch: the epoch that it was in, from 1.
+        iteration: the iterations done, over the whole run.
+        resumable: the run's directory where it holds a checkpoint of this moment, else None.
+    """
+
+    def __init__(self, epoch: int, iteration: int, resumable: object | None) -> None:
+        advice = f"; go on by: ignite-threenet run --resume {resumable}" if resumable else ""
+        super().__init__(f"interrupted at epoch {epoch}, iteration {iteration}{advice}")
+        self.epoch = epoch
+        self.iteration = iteration
+        self.resumable = resumable
 
 
 class PluginError(ThreeNetError):

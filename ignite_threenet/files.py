@@ -4,24 +4,37 @@ import os
 import secrets
 from pathlib import Path
 
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows alone has it
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file's content at once, and have it on the disk when this returns.
 
     Raises:
-        OSError: the file cannot be written; its old content is still there.
+        OSError: the file cannot be written; its old content is still there, and the error names
+            the file.
     """
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_new(temporary, content)
         temporary.replace(path)
-    except BaseException:
+        _sync_directory(path.parent)
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    _sync_directory(path.parent)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_directory(directory: Path) -> None:

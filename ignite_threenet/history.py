@@ -82,15 +82,33 @@ class History:
         """Pass each record on, from now on, as a line of JSON."""
         self._write_line = write_line
 
+    def lines(self) -> list[str]:
+        """Spell the records so far as lines of JSON, in the order in which they were made."""
+        spelled = [(each.epoch, 0, _spell("epoch", each)) for each in self.epochs]
+        spelled += [(each.epoch, 1, _spell("measurement", each)) for each in self.measurements]
+        return [line for _, _, line in sorted(spelled, key=lambda each: each[:2])]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the records, as plain values."""
+        return {
+            "epochs": [asdict(each) for each in self.epochs],
+            "measurements": [asdict(each) for each in self.measurements],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what state_dict() gave; nothing is written."""
+        self.epochs[:] = [EpochRecord(**each) for each in state["epochs"]]
+        self.measurements[:] = [Measurement(**each) for each in state["measurements"]]
+
     def add_epoch(self, record: EpochRecord) -> None:
         """Note a finished epoch."""
         self.epochs.append(record)
-        self._write({"record": "epoch"} | asdict(record))
+        self._write(_spell("epoch", record))
 
     def add_measurement(self, measurement: Measurement) -> None:
         """Note a pass of an evaluator."""
         self.measurements.append(measurement)
-        self._write({"record": "measurement"} | asdict(measurement))
+        self._write(_spell("measurement", measurement))
 
     def of_split(self, split: str) -> list[Measurement]:
         """List the measurements of a split made during training, in order."""
@@ -114,9 +132,13 @@ class History:
         tests = (each for each in self.measurements if each.final and each.split == "test")
         return next(tests, None)
 
-    def _write(self, record: Mapping[str, Any]) -> None:
+    def _write(self, line: str) -> None:
         if self._write_line is not None:
-            self._write_line(json.dumps(plain(record), allow_nan=False))
+            self._write_line(line)
+
+
+def _spell(kind: str, record: EpochRecord | Measurement) -> str:
+    return json.dumps(plain({"record": kind} | asdict(record)), allow_nan=False)
 
 
 class EpochRecorder:
@@ -142,6 +164,26 @@ class EpochRecorder:
         self._losses: list[Tensor] = []
         self._batch_sizes: list[int] = []
         self._loss_sum, self._samples, self._last_loss = 0.0, 0, math.nan
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what an epoch in progress has summed up so far."""
+        return {
+            "losses": torch.stack(self._losses) if self._losses else None,
+            "batch_sizes": list(self._batch_sizes),
+            "loss_sum": self._loss_sum,
+            "samples": self._samples,
+            "last_loss": self._last_loss,
+            "seconds": time.perf_counter() - self._start_time,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Take back what state_dict() gave, for a trainer whose losses are on a device."""
+        losses: Tensor | None = state["losses"]
+        self._losses[:] = losses.to(device).unbind() if losses is not None else []
+        self._batch_sizes[:] = state["batch_sizes"]
+        self._loss_sum, self._samples = state["loss_sum"], state["samples"]
+        self._last_loss = state["last_loss"]
+        self._start_time = time.perf_counter() - state["seconds"]
 
     def _collect(self, trainer: Engine) -> None:
         self._losses.append(trainer.state.output)  # type: ignore[arg-type]

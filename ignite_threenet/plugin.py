@@ -69,6 +69,16 @@ class Plugin:
         The engines and the model are there; the data is from Events.STARTED on.
         """
 
+    def state_dict(self) -> Mapping[str, Any]:
+        """Give what a resumed run must remember, as plain values and tensors."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what state_dict() gave, after this run's Events.STARTED.
+
+        Model, optimizer, history and ``run.trainer.state`` are back already.
+        """
+
     def close(self, error: BaseException | None) -> None:
         """Release what the plugin holds; called at the end, however the run ended.
 

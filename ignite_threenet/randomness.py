@@ -1,11 +1,46 @@
-"""Keeping measurements from drawing the random numbers that training would have drawn."""
+"""The state of all random generators: to put back after a measurement, and to save."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
+
+
+def get_random_state(loader: object = None) -> dict[str, Any]:
+    """Read the state of every random generator that training may draw from.
+
+    Args:
+        loader: its own generator, or its sampler's, is read too.
+
+    Returns:
+        Plain values and tensors: of Python, of NumPy, of torch on the CPU and on each CUDA device
+        in use, and of the loader.
+    """
+    state: Any = np.random.get_state()
+    name, keys, position, has_gauss, gauss = state
+    return {
+        "python": _as_lists(random.getstate()),
+        "numpy": [str(name), torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
+        "torch": torch.get_rng_state(),
+        "cuda": _cuda_states(),
+        "loader": [generator.get_state() for generator in _generators(loader)],
+    }
+
+
+def set_random_state(state: Mapping[str, Any], loader: object = None) -> None:
+    """Put back what get_random_state() gave."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+    for generator, saved in zip(_generators(loader), state["loader"], strict=True):
+        generator.set_state(saved)
 
 
 @contextmanager
@@ -23,20 +58,24 @@ def keep_random_state(loader: object) -> Iterator[None]:
         >>> drawn == torch.rand(1)
         tensor([True])
     """
-    generators = _generators(loader)
-    states = [generator.get_state() for generator in generators]
-    python_state, numpy_state = random.getstate(), np.random.get_state()
+    state = get_random_state(loader)
     try:
-        with torch.random.fork_rng(devices=[]):
-            yield
+        yield
     finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
+        set_random_state(state, loader)
+
+
+def _cuda_states() -> list[torch.Tensor]:
+    # Asked for, a state would bring CUDA up where nobody uses it.
+    is_up = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return torch.cuda.get_rng_state_all() if is_up else []
 
 
 def _generators(loader: object) -> list[torch.Generator]:
     owners = (loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None))
     found = (getattr(owner, "generator", None) for owner in owners)
     return [generator for generator in found if isinstance(generator, torch.Generator)]
+
+
+def _as_lists(value: Any) -> Any:
+    return [_as_lists(each) for each in value] if isinstance(value, tuple) else value

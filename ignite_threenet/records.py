@@ -10,7 +10,7 @@ import torch
 
 from .device import describe_device
 from .directory import SUMMARY
-from .errors import DivergedError
+from .errors import DivergedError, RunInterruptedError
 from .options import OptionSpec, option_specs, plain
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def build_summary(run: "Run", error: BaseException | None, seconds: float) -> di
 def _status(error: BaseException | None) -> str:
     if error is None:
         return "completed"
-    if not isinstance(error, Exception):
+    if isinstance(error, RunInterruptedError) or not isinstance(error, Exception):
         return "interrupted"
     return "diverged" if isinstance(error, DivergedError) else "failed"
 

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
@@ -14,19 +15,32 @@ from ignite.metrics import Accuracy, Loss
 from ignite.utils import manual_seed
 from torch import nn
 
+from . import checkpoint
 from .attachment import AttachableEngine, Attachment, Registration, Stopwatch
 from .config import RunConfig
 from .data import HALF, BatchLoader, Dataset, check_dataset_name, load_data
 from .device import select_device
 from .directory import METRICS, SUMMARY, RunDirectory, check_usable
 from .engines import Batch, LossFunction, create_evaluator, create_trainer
-from .errors import ConfigError, UnknownNameError
+from .errors import ConfigError, RunInterruptedError, UnknownNameError
 from .history import EpochRecorder, History, MeasurementRecorder
 from .model import ThreeNet
 from .optimizer import create_optimizer
 from .plugin import Plugin, resolve_plugins
-from .randomness import keep_random_state
+from .randomness import get_random_state, keep_random_state
 from .records import build_manifest, build_summary
+from .resume import (
+    ResumedLoader,
+    SavedRun,
+    capture,
+    check_data,
+    check_plugins,
+    check_versions,
+    config_of,
+    open_saved_run,
+    plugins_of,
+    restore,
+)
 
 logger = logging.getLogger(__package__)
 
@@ -53,6 +67,7 @@ class Run:
             perhaps ``valid`` and ``test``; the configured dataset where it is None.
         sources: where the options come from, for the manifest: ``command line`` and the like,
             by name; a plugin's as ``plugin.option``.
+        saved: what to go on from; see Run.resume().
 
     Attributes:
         config: what to do.
@@ -69,6 +84,10 @@ class Run:
         directory: where files go; there from Events.STARTED on.
         dataset_name: the dataset's name; ``custom`` with loaders of one's own.
         sources: where the options come from.
+        recorder: sums up the epoch in progress.
+        data_sha256: digests of the dataset's files; empty with loaders of one's own.
+        carried_plugins: what a checkpoint held of plugins that are no longer installed.
+        random_state_of_epoch: the random generators as they were when the epoch began.
 
     Raises:
         ConfigError: what was asked for cannot be done.
@@ -93,14 +112,21 @@ class Run:
         loaders: Mapping[str, Iterable[Batch]] | None = None,
         loss_fn: LossFunction | None = None,
         sources: Mapping[str, str] | None = None,
+        saved: SavedRun | None = None,
     ) -> None:
         self.config = config if config is not None else RunConfig()
-        _check(self.config, loaders)
+        _check(self.config, loaders, saved)
         self.device = select_device(self.config.device)
         self.sources = dict(sources or {})
         self.dataset_name = self.config.dataset if loaders is None else "custom"
         self.loaders: dict[str, Iterable[Batch]] = dict(loaders or {})
         self.history = History()
+        self.recorder = EpochRecorder(self.history)
+        self.data_sha256: Mapping[str, str] = {}
+        self.carried_plugins: list[Mapping[str, Any]] = []
+        self.random_state_of_epoch: Mapping[str, Any] = {}
+        self._saved = saved
+        self._can_interrupt = self._interrupt_requested = False
         self._stopwatch = Stopwatch()
 
         manual_seed(self.config.seed)
@@ -119,6 +145,40 @@ class Run:
             self._attach(plugins)
         except BaseException as error:
             self._close(error)
+            raise
+
+    @classmethod
+    def resume(
+        cls,
+        path: Path | str,
+        *,
+        epochs: int | None = None,
+        plugins: Iterable[str | Plugin] | None = None,
+        model: nn.Module | None = None,
+        loaders: Mapping[str, Iterable[Batch]] | None = None,
+        loss_fn: LossFunction | None = None,
+    ) -> "Run":
+        """Make a run that goes on where another one stopped, and ends as if it never had.
+
+        Args:
+            path: the other run's directory.
+            epochs: epochs in all, where more are wanted than at first.
+            plugins: the plugins as at first; by default the installed ones of the same names.
+            model: the network of one's own, as at first.
+            loaders: the loaders of one's own, as at first.
+            loss_fn: the loss of one's own, as at first.
+
+        Raises:
+            DirectoryError: there is no run, or another process is using it.
+            CheckpointError: there is no checkpoint that can be read, or it does not fit.
+        """
+        saved = open_saved_run(Path(path))
+        try:
+            config = config_of(saved, epochs=epochs)
+            chosen = plugins if plugins is not None else plugins_of(saved)
+            return cls(config, chosen, model=model, loaders=loaders, loss_fn=loss_fn, saved=saved)
+        except BaseException:
+            saved.directory.release()
             raise
 
     @property
@@ -193,8 +253,39 @@ class Run:
             state = evaluator.run(loader) or evaluator.run(loader)
         return dict(state.metrics)
 
+    def random_state(self) -> dict[str, Any]:
+        """Read the state of all random generators that the training may draw from."""
+        return get_random_state(self.loaders.get("train"))
+
+    def save(self, keep: int = 2) -> Path:
+        """Write a checkpoint to go on from, between two iterations.
+
+        Args:
+            keep: checkpoints that the directory keeps, this one included.
+
+        Raises:
+            CheckpointError: it cannot be written, or a weight is not finite; the checkpoints
+                before it are still there.
+        """
+        path = self.directory.path
+        content = checkpoint.encode(capture(self), where=f"{path}: checkpoint")
+        return self.directory.write_checkpoint(self.trainer.state.iteration, content, keep)
+
+    def interrupt(self) -> bool:
+        """Ask training to end after the iteration in hand; a signal handler may call this.
+
+        Ignite's Events.INTERRUPT is fired then, and train() raises RunInterruptedError.
+
+        Returns:
+            Whether it will: only while training goes on is there something to end.
+        """
+        self._interrupt_requested = self._can_interrupt
+        return self._can_interrupt
+
     def train(self) -> dict[str, Any]:
         """Train, test the model that training ends with, and write the summary.
+
+        A resumed run that had completed, and is not given more epochs, trains nothing.
 
         Returns:
             What summary.json holds.
@@ -205,9 +296,13 @@ class Run:
             DirectoryError: the directory is in use, or cannot be written.
             DivergedError: the loss is no longer finite.
             PluginFailedError: a plugin failed.
+            RunInterruptedError: interrupt() was called.
+            CheckpointError: the data is not what it was, or what was saved does not fit.
         """
         if self._directory is not None:
             raise ConfigError("a Run trains once; make another one")
+        if self._saved is not None and _is_completed(self._saved, self.config.epochs):
+            return self._skip_training(self._saved.directory)
         start = time.perf_counter()
         error: BaseException | None = None
         try:
@@ -224,6 +319,8 @@ class Run:
     def close(self) -> None:
         """Close the plugins of a run that is not going to train."""
         self._close(None)
+        if self._saved is not None:
+            self._saved.directory.release()
 
     def _split_names(self) -> list[str]:
         if self.loaders:
@@ -242,7 +339,8 @@ class Run:
         )
         trainer.lets_errors_pass = True
         trainer.add_event_handler(Events.EPOCH_STARTED, self._choose_order)
-        EpochRecorder(self.history).attach(trainer)
+        self.recorder.attach(trainer)
+        trainer.add_event_handler(Events.COMPLETED, self._end_interruptible_part)
         return trainer
 
     def _create_evaluator(self, split: str) -> AttachableEngine:
@@ -256,10 +354,12 @@ class Run:
         return evaluator
 
     def _attach(self, plugins: Iterable[str | Plugin]) -> None:
-        for chosen in resolve_plugins(plugins):
+        created = [(chosen, chosen.create()) for chosen in resolve_plugins(plugins)]
+        if self._saved is not None:
+            self.carried_plugins = check_plugins(self._saved, [plugin for _, plugin in created])
+        for chosen, plugin in created:
             if chosen.required_by is not None:
                 logger.info("%s: required by %s", chosen.name, chosen.required_by)
-            plugin = chosen.create()
             attachment = Attachment(
                 plugin,
                 self._stopwatch,
@@ -273,12 +373,23 @@ class Run:
     def _prepare(self) -> None:
         """Load the data, then make the directory: nothing is left where there is no data."""
         dataset = self._load_data() if not self.loaders else None
-        self._directory = RunDirectory.create(
-            self.config.out, self.dataset_name, force=self.config.force
-        )
+        if self._saved is None:
+            self._directory = RunDirectory.create(
+                self.config.out, self.dataset_name, force=self.config.force
+            )
+        else:
+            check_data(self._saved, self)
+            check_versions(self._saved)
+            self._directory = self._saved.directory
         self._directory.write_manifest(build_manifest(self, dataset))
-        self.history.write_to(partial(self._directory.append_line, METRICS))
+        if self._saved is None:
+            self._write_history()
         logger.info("files go to %s", self._directory.path)
+
+    def _write_history(self) -> None:
+        """Write what is recorded, and from now on what will be."""
+        self.directory.rewrite_lines(METRICS, self.history.lines())
+        self.history.write_to(partial(self.directory.append_line, METRICS))
 
     def _load_data(self) -> Dataset:
         config = self.config
@@ -286,7 +397,7 @@ class Run:
         if config.valid_size > 0:
             dataset = dataset.hold_out(config.valid_size, config.seed)
         splits = {name: split.to(self.device) for name, split in dataset.splits.items()}
-        self.dataset_name = dataset.name
+        self.dataset_name, self.data_sha256 = dataset.name, dataset.sha256
         scaling = dataset.scaling() if config.normalize == "dataset" else HALF
         self.loaders = {
             name: BatchLoader(
@@ -310,15 +421,102 @@ class Run:
 
     def _train_and_test(self) -> None:
         manual_seed(self.config.seed)
-        loader: Any = self.loaders["train"]
         completed: list[bool] = []
+        self.trainer.add_event_handler(Events.STARTED, self._begin)
         self.trainer.add_event_handler(Events.COMPLETED, lambda: completed.append(True))
-        self.trainer.run(loader, max_epochs=self.config.epochs)
+        if self._saved is None:
+            self.trainer.run(self._train_loader(), max_epochs=self.config.epochs)
+        else:
+            self._run_resumed(self._saved)
+        if self._interrupt_requested:
+            self._raise_interrupted()
         if not completed:
             logger.warning("a handler ended the training without the event COMPLETED")
         self.history.end_training()
         if "test" in self.evaluators:
             self.evaluate("test")
+
+    def _run_resumed(self, saved: SavedRun) -> None:
+        content, epochs = saved.content, self.config.epochs
+        state = {name: content[name] for name in ("epoch_length", "iteration")}
+        self.trainer.load_state_dict({**state, "max_epochs": epochs})
+        where = f"epoch {content['epoch']}, iteration {content['iteration']}"
+        logger.info("going on from %s, %s", saved.path, where)
+        if not saved.is_in_mid_epoch and content["epoch"] >= epochs:
+            # Ignite would take a trainer that is done for a new one, and train it again.
+            self.trainer.state.dataloader = self._train_loader()
+            self.trainer.fire_event(Events.STARTED)
+            self.trainer.fire_event(Events.COMPLETED)
+            return
+        loader = self._train_loader()
+        if saved.is_in_mid_epoch:
+            loader = ResumedLoader(loader, saved)
+        self.trainer.run(loader)
+
+    def _train_loader(self) -> Any:
+        return self.loaders["train"]
+
+    def _begin(self, trainer: Engine) -> None:
+        """Do what comes after all that was attached has heard of Events.STARTED."""
+        for event in (Events.ITERATION_COMPLETED, Events.EPOCH_COMPLETED):
+            trainer.add_event_handler(event, self._interrupt_if_requested)
+        if self._saved is None:
+            trainer.add_event_handler(Events.EPOCH_STARTED, self._note_epoch_start)
+        elif self._saved.is_in_mid_epoch:
+            self._restore_at_epoch_start(trainer, self._saved)
+        else:
+            self._restore(self._saved)
+            trainer.add_event_handler(Events.EPOCH_STARTED, self._note_epoch_start)
+        self._can_interrupt = True
+
+    def _restore_at_epoch_start(self, trainer: Engine, saved: SavedRun) -> None:
+        """Restore after Events.EPOCH_STARTED, which Ignite fires again for the epoch in hand."""
+
+        def restore_once() -> None:
+            handle.remove()
+            self._restore(saved)
+            self.random_state_of_epoch = saved.content["epoch_random"]
+            trainer.add_event_handler(Events.EPOCH_STARTED, self._note_epoch_start)
+
+        handle = trainer.add_event_handler(Events.EPOCH_STARTED, restore_once)
+
+    def _restore(self, saved: SavedRun) -> None:
+        restore(saved, self)
+        self._write_history()
+
+    def _note_epoch_start(self) -> None:
+        self.random_state_of_epoch = self.random_state()
+
+    def _interrupt_if_requested(self, trainer: Engine) -> None:
+        """Interrupt between iterations, and at an epoch's end only after its handlers."""
+        if not self._interrupt_requested:
+            return
+        length = trainer.state.epoch_length
+        at_end = length is not None and trainer.state.iteration % length == 0
+        if trainer.last_event_name is Events.EPOCH_COMPLETED or not at_end:
+            trainer.interrupt()
+
+    def _end_interruptible_part(self) -> None:
+        self._can_interrupt = False
+        if self._interrupt_requested:
+            self._raise_interrupted()
+
+    def _raise_interrupted(self) -> None:
+        self._can_interrupt = False
+        state, directory = self.trainer.state, self.directory
+        saved_iteration = directory.last_saved_iteration()
+        resumable = directory.path if saved_iteration == state.iteration else None
+        raise RunInterruptedError(state.epoch, state.iteration, resumable)
+
+    def _skip_training(self, directory: RunDirectory) -> dict[str, Any]:
+        summary = dict(directory.read_summary())
+        logger.info(
+            "%s had completed its %d epochs, so nothing is trained; more by --epochs",
+            directory.path,
+            summary["epochs"],
+        )
+        self.close()
+        return summary
 
     def _close(self, error: BaseException | None) -> BaseException | None:
         """Close the plugins, the last one first; of several errors the first one counts."""
@@ -346,6 +544,8 @@ class Run:
             if error is None:
                 raise
             logger.error("%s cannot be written: %s", SUMMARY, failure)
+        finally:
+            self._directory.release()
         return summary
 
 
@@ -375,12 +575,22 @@ def _place_in_a_run(registration: Registration) -> int:
     return names.index(name) if name in names else len(names)
 
 
-def _check(config: RunConfig, loaders: Mapping[str, Iterable[Batch]] | None) -> None:
+def _is_completed(saved: SavedRun, epochs: int) -> bool:
+    """Tell whether a saved run was summed up, and no more epochs are wanted than it was asked."""
+    summary = saved.directory.read_summary()
+    return summary.get("status") == "completed" and epochs <= saved.config["epochs"]
+
+
+def _check(
+    config: RunConfig,
+    loaders: Mapping[str, Iterable[Batch]] | None,
+    saved: SavedRun | None,
+) -> None:
     """Refuse what can be refused before anything is built."""
     check_dataset_name(config.dataset)
     if idist.get_world_size() > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("a run takes one process; several (torchrun) are not supported")
-    if config.out is not None:
+    if config.out is not None and saved is None:
         check_usable(config.out, force=config.force)
     if loaders is None:
         return

@@ -1,6 +1,7 @@
 """Measures the accuracy while training goes on."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from ignite.engine import Engine, Events
 
@@ -18,6 +19,12 @@ class Accuracy(Plugin):
         self._measured_epoch = 0
         run.trainer.add_event_handler(Events.EPOCH_COMPLETED(every=self.every), self.measure, run)
         run.trainer.add_event_handler(Events.COMPLETED, self.measure_last, run)
+
+    def state_dict(self) -> Mapping[str, Any]:
+        return {"measured_epoch": self._measured_epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._measured_epoch = state["measured_epoch"]
 
     def measure(self, trainer: Engine, run: Run) -> None:
         """Measure the split; whoever wants the result listens to its evaluator."""

@@ -1,12 +1,10 @@
 """Keeps the model at its highest accuracy."""
 
 import copy
-import io
 import logging
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
@@ -14,7 +12,7 @@ from ignite_threenet import Plugin, Run, option
 
 logger = logging.getLogger("ignite_threenet.best")
 
-FILE_NAME = "best.pt"
+FILE_STEM = "best"
 
 
 class Best(Plugin):
@@ -26,6 +24,7 @@ class Best(Plugin):
     )
 
     def attach(self, run: Run) -> None:
+        self._run = run
         self.model: nn.Module | None = None
         self.accuracy, self.epoch = float("-inf"), 0
         accuracy = run.plugins["accuracy"]
@@ -43,7 +42,7 @@ class Best(Plugin):
             return
         self.model = copy.deepcopy(run.model)
         self.accuracy, self.epoch = accuracy, run.trainer.state.epoch
-        run.directory.write(FILE_NAME, _serialized(self.model))
+        run.directory.write_weights(FILE_STEM, self.model)
 
     def restore(self, run: Run) -> None:
         """Let the run end with the best model."""
@@ -53,18 +52,21 @@ class Best(Plugin):
         else:
             run.model.load_state_dict(self.model.state_dict())
 
+    def state_dict(self) -> Mapping[str, Any]:
+        model = dict(self.model.state_dict()) if self.model is not None else None
+        return {"model": model, "accuracy": self.accuracy, "epoch": self.epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.accuracy, self.epoch = state["accuracy"], state["epoch"]
+        if state["model"] is not None:
+            self.model = copy.deepcopy(self._run.model)
+            self.model.load_state_dict(state["model"])
+
     def summary(self) -> Mapping[str, Any]:
         if self.model is None:
             return {}
-        return {"accuracy": self.accuracy, "epoch": self.epoch, "file": FILE_NAME}
+        return {"accuracy": self.accuracy, "epoch": self.epoch, "file": f"{FILE_STEM}.pt"}
 
 
 def _is_finite(model: nn.Module) -> bool:
     return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
-
-
-def _serialized(model: nn.Module) -> bytes:
-    """Give the weights as ``torch.load(path, weights_only=True)`` reads them, for the CPU."""
-    buffer = io.BytesIO()
-    torch.save({name: tensor.cpu() for name, tensor in model.state_dict().items()}, buffer)
-    return buffer.getvalue()

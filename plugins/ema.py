@@ -1,7 +1,8 @@
 """Measures, keeps and ends with an average of the weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -37,6 +38,12 @@ class Ema(Plugin):
             evaluator.add_event_handler(Events.COMPLETED, self.end_measurement)
             for evaluator in self._run.evaluators.values()
         ]
+
+    def state_dict(self) -> Mapping[str, Any]:
+        return {"average": dict(self._average.ema_model.state_dict())}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._average.ema_model.load_state_dict(state["average"])
 
     def begin_measurement(self) -> None:
         """Let the evaluator, and whoever listens to it, see the average."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ignite.engine import Events
 
-from ignite_threenet import Plugin, Run, option
+from ignite_threenet import Plugin, Run, RunInterruptedError, option
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,8 @@ class Plot(Plugin):
         run.trainer.add_event_handler(Events.COMPLETED, self.draw)
 
     def close(self, error: BaseException | None) -> None:
-        if error is not None:
+        # Not for one who waits for the run to stop: it can go on, and draws then.
+        if isinstance(error, Exception) and not isinstance(error, RunInterruptedError):
             self.draw()
 
     def draw(self) -> None:

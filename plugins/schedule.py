@@ -1,8 +1,9 @@
 """Changes the learning rate while training goes on."""
 
 import math
+from collections.abc import Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from ignite.engine import Engine, Events
 from torch.optim.lr_scheduler import LambdaLR
@@ -45,6 +46,17 @@ class Schedule(Plugin):
     def step(self) -> None:
         """Set the rate of the next iteration."""
         self._scheduler.step()
+
+    def state_dict(self) -> Mapping[str, Any]:
+        return {"iteration": self._scheduler.last_epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        scheduler, iteration = self._scheduler, state["iteration"]
+        scheduler.last_epoch = iteration
+        # Anew, because a run that became longer has other rates.
+        groups = zip(scheduler.optimizer.param_groups, scheduler.base_lrs, strict=True)
+        for (group, peak), share in zip(groups, scheduler.lr_lambdas, strict=True):
+            group["lr"] = peak * share(iteration)
 
     def _share(self, iteration: int, iterations: int) -> float:
         """Give the rate of an iteration, counted from 0, as a share of the peak."""
