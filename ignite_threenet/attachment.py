@@ -68,6 +68,20 @@ class AttachableEngine(Engine):
         if self.lets_errors_pass:
             raise e
 
+    def abandon(self) -> None:
+        """End an interrupted run for good.
+
+        Ignite keeps it to go on in this process, and reports an error when it is thrown away.
+        """
+        run, self._internal_run_generator = self._internal_run_generator, None
+        if run is None:
+            return
+        was_disabled, self.logger.disabled = self.logger.disabled, True
+        try:
+            run.close()
+        finally:
+            self.logger.disabled = was_disabled
+
     def add_event_handler(
         self, event_name: Any, handler: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> RemovableEventHandle:

@@ -24,6 +24,7 @@ from .errors import ConfigError, RunInterruptedError, ThreeNetError, UnknownName
 from .options import OptionSpec, option_specs, plain
 from .plugin import (
     ChosenPlugin,
+    Plugin,
     PluginEntry,
     find_plugin,
     find_plugins,
@@ -202,12 +203,13 @@ class _RunCommand(click.Command):
         config = _ConfigFile.of_path(first["config"])
         by_recipe, _ = select_plugins(recipe.plugins(), DEFAULT_PLUGINS)
         names, removed = select_plugins(first[_PLUGINS_KEY] or config.plugins(), by_recipe)
-        if first["resume"]:
+        if first.get("resume"):
             given = names if first[_PLUGINS_KEY] or config.plugins() or recipe.plugins() else None
             saved = _open_saved(ctx, Path(first["resume"]), quiet=first["quiet"])
             self._choose_as_saved(ctx, saved, given, (recipe, config))
             return
-        if first["quiet"]:
+        # A command without --quiet has something else to show.
+        if first.get("quiet", True):
             names = [name for name in names if name != "progress"]
         chosen = resolve_plugins(names, removed)
         _check_parameter_names(self.params, chosen)
@@ -382,8 +384,8 @@ def cli() -> None:
     """Train a network with PyTorch-Ignite engines; everything beyond the loop is a plugin."""
 
 
-def _run_options() -> list[click.Parameter]:
-    """Declare the options of ``run`` that no plugin brings."""
+def _configuration_options() -> list[click.Parameter]:
+    """Declare what a run is made from, as far as no plugin brings it."""
     selection = (
         f"names of plugins, joined by commas, instead of {','.join(DEFAULT_PLUGINS)}; "
         "+NAME adds to these, no:NAME takes away, none is none"
@@ -397,18 +399,25 @@ def _run_options() -> list[click.Parameter]:
             help=f"options that are known to go well together: {', '.join(recipe_names())}; "
             "all others go over them",
         ),
+        *(_click_option(spec) for spec in option_specs(RunConfig)),
+        click.Option(["-v", "--verbose"], is_flag=True, help="say more, Ignite's messages too"),
+        click.Option(["--debug"], is_flag=True, help="show the traceback of an error"),
+    ]
+
+
+def _run_options() -> list[click.Parameter]:
+    """Declare the options of ``run`` that no plugin brings."""
+    return [
         click.Option(
             ["--resume"],
             metavar="DIR",
             help="go on where the run in that directory stopped, with its options; "
             "--epochs may be more",
         ),
-        *(_click_option(spec) for spec in option_specs(RunConfig)),
+        *_configuration_options(),
         click.Option(["--dry-run"], is_flag=True, help="print the plan, and run nothing"),
         click.Option(["--json"], is_flag=True, help="print the summary, or the plan, as JSON"),
         click.Option(["-q", "--quiet"], is_flag=True, help="no progress, only warnings"),
-        click.Option(["-v", "--verbose"], is_flag=True, help="say more, Ignite's messages too"),
-        click.Option(["--debug"], is_flag=True, help="show the traceback of an error"),
     ]
 
 
@@ -426,29 +435,16 @@ def run(ctx: click.Context, /, **params: Any) -> None:
     from the file that --config names, else from the --recipe, else it has its default.
     """
     _set_up_logging(quiet=params["quiet"], verbose=params["verbose"] or params["debug"])
-    chosen: list[ChosenPlugin] = ctx.meta[_CHOSEN_KEY]
-    specs = option_specs(RunConfig)
-    config = RunConfig(**{spec.name: params[spec.name] for spec in specs})
-    plugins = [
-        each.create(
-            **{spec.name: params[_parameter_name(spec.name, each.name)] for spec in each.specs}
-        )
-        for each in chosen
-    ]
-    sources = {spec.name: _source(ctx, _parameter_name(spec.name)) for spec in specs} | {
-        f"{each.name}.{spec.name}": _source(ctx, _parameter_name(spec.name, each.name))
-        for each in chosen
-        for spec in each.specs
-    }
     # Here, because it imports torch, which the other commands need not wait for.
     from .records import build_plan
     from .run import Run
 
+    config = _make_config(params)
     saved: SavedRun | None = ctx.meta.get(_SAVED_KEY)
     if saved is not None:
-        _check_given(ctx, params, saved, chosen)
+        _check_given(ctx, params, saved)
         config = replace(config, out=saved.directory.path, force=False)
-    the_run = Run(config, plugins, sources=sources, saved=saved)
+    the_run = Run(config, _make_plugins(ctx, params), sources=_sources(ctx), saved=saved)
     if params["dry_run"]:
         plan = build_plan(the_run)
         the_run.close()
@@ -462,14 +458,35 @@ def run(ctx: click.Context, /, **params: Any) -> None:
         click.echo(_spell_summary(summary))
 
 
-def _check_given(
-    ctx: click.Context,
-    params: Mapping[str, Any],
-    saved: "SavedRun",
-    chosen: Iterable[ChosenPlugin],
-) -> None:
+def _make_config(params: Mapping[str, Any]) -> RunConfig:
+    return RunConfig(**{spec.name: params[spec.name] for spec in option_specs(RunConfig)})
+
+
+def _make_plugins(ctx: click.Context, params: Mapping[str, Any]) -> list[Plugin]:
+    chosen: list[ChosenPlugin] = ctx.meta[_CHOSEN_KEY]
+    return [
+        each.create(
+            **{spec.name: params[_parameter_name(spec.name, each.name)] for spec in each.specs}
+        )
+        for each in chosen
+    ]
+
+
+def _sources(ctx: click.Context) -> dict[str, str]:
+    """Say where each option's value comes from."""
+    chosen: list[ChosenPlugin] = ctx.meta[_CHOSEN_KEY]
+    return {
+        spec.name: _source(ctx, _parameter_name(spec.name)) for spec in option_specs(RunConfig)
+    } | {
+        f"{each.name}.{spec.name}": _source(ctx, _parameter_name(spec.name, each.name))
+        for each in chosen
+        for spec in each.specs
+    }
+
+
+def _check_given(ctx: click.Context, params: Mapping[str, Any], saved: "SavedRun") -> None:
     """Refuse options that are given anew and differ from those of the saved run."""
-    values = _saved_values(saved, chosen)
+    values = _saved_values(saved, ctx.meta[_CHOSEN_KEY])
     options = {param.name: param for param in ctx.command.get_params(ctx)}
     for name, before in values.items():
         given = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP
@@ -488,6 +505,36 @@ def _source(ctx: click.Context, parameter: str) -> str:
             return str(ctx.meta[_FILE_OF_KEY][parameter])
         case _:
             return "default"
+
+
+_EPOCHS_TO_VERIFY = 3
+
+
+@cli.command(
+    "verify-resume",
+    cls=_RunCommand,
+    params=_configuration_options(),
+    context_settings={"auto_envvar_prefix": _ENVIRONMENT_PREFIX},
+)
+@click.pass_context
+def verify_resume(ctx: click.Context, /, **params: Any) -> None:
+    """Check that an interrupted and resumed run ends as one that was never stopped.
+
+    Trains once through, and once interrupted in mid-epoch and resumed, in a temporary directory,
+    and compares all bits. Takes the options of `run`; the plugins' are worth checking. Trains
+    3 epochs where --epochs is not given.
+    """
+    _set_up_logging(quiet=not params["verbose"], verbose=params["verbose"])
+    from .verify import verify_resume as verify
+
+    if ctx.get_parameter_source(_LONGER_KEY) is ParameterSource.DEFAULT:
+        params[_LONGER_KEY] = _EPOCHS_TO_VERIFY
+    config = _make_config(params)
+    differences = verify(config, lambda: _make_plugins(ctx, params))
+    for part, differing in differences.items():
+        click.echo(f"{part}: {differing[0] if differing else 'the same to the last bit'}")
+    if any(differences.values()):
+        raise click.ClickException("the resumed run differs from the one that was never stopped")
 
 
 def _spell_summary(summary: Mapping[str, Any]) -> str:

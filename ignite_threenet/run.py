@@ -429,6 +429,7 @@ class Run:
         else:
             self._run_resumed(self._saved)
         if self._interrupt_requested:
+            self.trainer.abandon()
             self._raise_interrupted()
         if not completed:
             logger.warning("a handler ended the training without the event COMPLETED")

@@ -1,0 +1,114 @@
+"""Checks that an interrupted and resumed run ends as one that was never stopped."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from torch import Tensor
+
+from .config import RunConfig
+from .errors import RunInterruptedError
+from .plugin import Plugin
+from .run import Run
+
+MakePlugins = Callable[[], Sequence[Plugin]]
+
+# What no two runs have in common.
+_TIMES = ("seconds",)
+
+
+def verify_resume(config: RunConfig, make_plugins: MakePlugins) -> dict[str, list[str]]:
+    """Train once through, and once interrupted half-way in an epoch and resumed; compare.
+
+    Args:
+        config: what to train; its directory is not used.
+        make_plugins: makes the plugins, anew for each of the runs.
+
+    Returns:
+        What differs, by the part of the run: empty lists where nothing does. The parts are
+        ``model``, ``optimizer``, ``history`` (without times), and ``plugin NAME``.
+
+    Raises:
+        ThreeNetError: a run fails.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        whole = Run(_in(config, Path(scratch, "whole")), make_plugins())
+        whole.train()
+        resumed = _train_in_two_parts(_in(config, Path(scratch, "parts")), make_plugins)
+    return _compare(_parts(whole), _parts(resumed))
+
+
+def _in(config: RunConfig, out: Path) -> RunConfig:
+    return replace(config, out=out, force=False)
+
+
+def _train_in_two_parts(config: RunConfig, make_plugins: MakePlugins) -> Run:
+    run = Run(config, make_plugins())
+
+    @run.trainer.on(Events.ITERATION_COMPLETED)
+    def interrupt_half_way() -> None:
+        length = run.trainer.state.epoch_length or 1
+        if run.trainer.state.iteration == _half_way(config.epochs, length):
+            run.interrupt()
+
+    @run.trainer.on(Events.INTERRUPT)
+    def save() -> None:
+        run.save()
+
+    with suppress(RunInterruptedError):
+        run.train()
+    resumed = Run.resume(run.directory.path, plugins=make_plugins())
+    resumed.train()
+    return resumed
+
+
+def _half_way(epochs: int, length: int) -> int:
+    """Choose an iteration in the middle of the middle epoch."""
+    return (epochs - 1) // 2 * length + max(length // 2, 1)
+
+
+def _parts(run: Run) -> dict[str, Any]:
+    return {
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "history": run.history.state_dict(),
+        **{f"plugin {name}": plugin.state_dict() for name, plugin in run.plugins.items()},
+    }
+
+
+def _compare(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {part: list(_differences(one[part], other[part])) for part in one}
+
+
+def _differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
+    """Name the places where two values differ."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in sorted({*one, *other}, key=str):
+            inner = f"{where}.{key}" if where else str(key)
+            if key in one and key in other:
+                yield from () if key in _TIMES else _differences(one[key], other[key], inner)
+            else:
+                yield f"{inner}: only in one"
+    elif isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        if len(one) != len(other):
+            yield f"{where}: {len(one)} and {len(other)} items"
+        for index, (mine, theirs) in enumerate(zip(one, other, strict=False)):
+            yield from _differences(mine, theirs, f"{where}[{index}]")
+    elif not _is_same(one, other):
+        yield f"{where}: {_spell(one)} and {_spell(other)}"
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu())
+    # By their spelling, in which NaN is the same as NaN.
+    return type(one) is type(other) and repr(one) == repr(other)
+
+
+def _spell(value: Any) -> str:
+    return f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
