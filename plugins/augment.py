@@ -29,6 +29,10 @@ class Augment(Plugin):
     smoothness: float = option(
         5.0, help="deviation in pixels of the Gaussian that smooths the elastic field", min=1
     )
+    begin: float = option(1.0, help="factor of all of these as training begins", min=0)
+    end: float = option(
+        1.0, help="factor of all of these as training ends; in between it moves in a line", min=0
+    )
 
     def attach(self, run: Run) -> None:
         self._fields: dict[tuple[int, int, torch.device], Tensor] = {}
@@ -40,14 +44,17 @@ class Augment(Plugin):
         images, labels = state.batch
         height, width = _size_of(images)
         with torch.no_grad():
-            grid = self._draw_grid(len(images), height, width, images.device)
+            strength = self.begin + (self.end - self.begin) * _progress(trainer)
+            grid = self._draw_grid(len(images), height, width, images.device, strength)
             pictures = images.reshape(len(images), -1, height, width)
             distorted = grid_sample(
                 pictures, grid.to(images.dtype), padding_mode="border", align_corners=False
             )
         state.batch = (distorted.reshape(images.shape), labels)
 
-    def _draw_grid(self, count: int, height: int, width: int, device: torch.device) -> Tensor:
+    def _draw_grid(
+        self, count: int, height: int, width: int, device: torch.device, strength: float
+    ) -> Tensor:
         """Draw where each pixel comes from: (count, height, width, 2), as grid_sample wants it.
 
         The place is linear in random numbers: a constant, the pixel's own x and y, and the waves
@@ -57,18 +64,22 @@ class Augment(Plugin):
         if key not in self._fields:
             self._fields[key] = self._make_fields(height, width).to(device)
         fields = self._fields[key]
-        waves = torch.randn(count, 2, len(fields) - 3)
-        coefficients = torch.cat([self._draw_affine(count, height, width), waves], dim=2)
+        affine = self._draw_affine(count, height, width, strength)
+        waves = torch.randn(count, 2, len(fields) - 3) * strength
+        coefficients = torch.cat([affine, waves], dim=2)
         places = coefficients.to(device).reshape(2 * count, -1) @ fields
         return places.reshape(count, 2, height, width).permute(0, 2, 3, 1)
 
-    def _draw_affine(self, count: int, height: int, width: int) -> Tensor:
+    def _draw_affine(self, count: int, height: int, width: int, strength: float) -> Tensor:
         """Draw the coefficients of a constant, of x and of y: (count, 2, 3)."""
-        angle = _uniform(count, math.radians(self.rotation))
-        cos, sin, slant = angle.cos(), angle.sin(), _uniform(count, self.shear)
-        across, along = _uniform(count, self.scale).exp(), _uniform(count, self.scale).exp()
-        right = _uniform(count, 2 * self.shift / width)
-        down = _uniform(count, 2 * self.shift / height)
+
+        def uniform(limit: float) -> Tensor:
+            return (2 * torch.rand(count) - 1) * (limit * strength)
+
+        angle = uniform(math.radians(self.rotation))
+        cos, sin, slant = angle.cos(), angle.sin(), uniform(self.shear)
+        across, along = uniform(self.scale).exp(), uniform(self.scale).exp()
+        right, down = uniform(2 * self.shift / width), uniform(2 * self.shift / height)
         of_x = torch.stack([right, across * cos, across * (slant * cos - sin)], dim=1)
         of_y = torch.stack([down, along * sin, along * (slant * sin + cos)], dim=1)
         return torch.stack([of_x, of_y], dim=1)
@@ -102,8 +113,11 @@ class Augment(Plugin):
         return waves[:, strengths > _FAINT * strengths[0]]
 
 
-def _uniform(count: int, limit: float) -> Tensor:
-    return (2 * torch.rand(count) - 1) * limit
+def _progress(trainer: Engine) -> float:
+    """Give the share of the training that is done."""
+    length, epochs = trainer.state.epoch_length, trainer.state.max_epochs
+    # The length of a loader that does not tell it is known once it has ended.
+    return (trainer.state.iteration - 1) / (length * epochs) if length and epochs else 0.0
 
 
 def _centres(size: int) -> Tensor:

@@ -190,3 +190,23 @@ def test_what_is_no_image_is_refused_by_its_shape(
 
     assert str(shape) in str(caught.value)
     assert "expected (N, C, H, W), or (N, pixels) of a square image" in str(caught.value)
+
+
+def test_the_strength_moves_in_a_line_from_the_beginning_to_the_end(
+    make_config: MakeConfig,
+) -> None:
+    batch = (blob(14, 14), torch.zeros(200, dtype=torch.int64))
+    spreads: list[float] = []
+
+    class Look(Plugin):
+        def attach(self, run: Run) -> None:
+            run.trainer.add_event_handler(Events.ITERATION_STARTED, self.look)
+
+        def look(self, trainer: Any) -> None:
+            spreads.append((centres(trainer.state.batch[0]) - 14).abs().max().item())
+
+    plugins = [Augment(**(STILL | {"shift": 4.0}), begin=1.0, end=0.0), Look()]
+    Run(make_config(epochs=2), plugins, loaders={"train": [batch] * 4}).train()
+
+    expected = [4 * (1 - iteration / 8) for iteration in range(8)]
+    assert spreads == pytest.approx(expected, rel=0.1)
