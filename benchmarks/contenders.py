@@ -4,7 +4,7 @@ import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from itertools import islice
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from ignite.engine import Engine
@@ -178,16 +178,39 @@ class EngineAlone(TimedContender):
 
     name = "engine"
     label = "create_trainer and BatchLoader alone"
+    options: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         model = ThreeNet().to(self._setting.device)
         optimizer = SGD(model.parameters(), lr=LEARNING_RATE)
         self._loader = BatchLoader(self._setting.train, BATCH_SIZE, seed=0)
-        self._trainer: Engine = create_trainer(model, optimizer, nn.NLLLoss(), self._setting.device)
+        self._trainer: Engine = create_trainer(
+            model, optimizer, nn.NLLLoss(), self._setting.device, **self.options
+        )
 
     def _train_epoch(self) -> None:
         self._trainer.run(self._loader, max_epochs=1)
+
+
+class CompiledEngine(EngineAlone):
+    """The same with a compiled step, which is compiled before the first turn."""
+
+    name = "compiled"
+    label = "the same, compiled (--compile)"
+    options: ClassVar[dict[str, Any]] = {"compiled": True}
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.note = f"after {setting.timed(self._train_epoch):.0f} s of compiling"
+
+
+class Bf16Engine(EngineAlone):
+    """The same with its matrix products in bfloat16."""
+
+    name = "bf16"
+    label = "the same in bfloat16 (--precision bf16)"
+    options: ClassVar[dict[str, Any]] = {"autocast": torch.bfloat16}
 
 
 class PilLoop(TimedContender):
@@ -242,5 +265,5 @@ class _PilImages(Dataset[tuple[Tensor, int]]):
         return self._transform(image), int(self._labels[index])
 
 
-OWN = (Floor, HandDerived, PlainLoop, Product, EngineAlone, PilLoop)
+OWN = (Floor, HandDerived, PlainLoop, Product, EngineAlone, CompiledEngine, Bf16Engine, PilLoop)
 """The contenders that need nothing beyond the project's own dependencies."""

@@ -25,12 +25,13 @@ from .options import OptionSpec, option_specs, plain
 from .plugin import (
     ChosenPlugin,
     Plugin,
-    PluginEntry,
     find_plugin,
     find_plugins,
+    load_plugin,
     resolve_plugins,
     select_plugins,
 )
+from .registry import Entry, FileEntry, is_file
 
 if TYPE_CHECKING:
     from .resume import SavedRun
@@ -43,6 +44,7 @@ _FILE_OF_KEY = "ignite_threenet.file_of"
 _MISSING_KEY = "ignite_threenet.missing"
 _SAVED_KEY = "ignite_threenet.saved"
 _LONGER_KEY = "epochs"
+_USE_KEY = "use"
 
 logger = logging.getLogger(__package__)
 
@@ -92,7 +94,8 @@ def _signals_interrupt(the_run: "Run") -> Iterator[None]:
     try:
         yield
     except RunInterruptedError as error:
-        error.exit_code = 128 + received[0]
+        if received:
+            error.exit_code = 128 + received[0]
         raise
     finally:
         for each, handler in before.items():
@@ -203,6 +206,7 @@ class _RunCommand(click.Command):
         config = _ConfigFile.of_path(first["config"])
         by_recipe, _ = select_plugins(recipe.plugins(), DEFAULT_PLUGINS)
         names, removed = select_plugins(first[_PLUGINS_KEY] or config.plugins(), by_recipe)
+        names = [recipe.explain(config.explain(name)) for name in names]
         if first.get("resume"):
             given = names if first[_PLUGINS_KEY] or config.plugins() or recipe.plugins() else None
             saved = _open_saved(ctx, Path(first["resume"]), quiet=first["quiet"])
@@ -226,12 +230,13 @@ class _RunCommand(click.Command):
         files: Iterable["_ConfigFile"],
     ) -> None:
         """Take plugins and options from a checkpoint; what files say must agree with it."""
-        names = [each["name"] for each in saved.plugins]
+        from .resume import words_of
+
         if given is not None:
-            wanted = [each.name for each in resolve_plugins(given)]
-            _check_agrees("--plugins", ",".join(wanted), ",".join(names), saved)
-        installed = find_plugins()
-        chosen = resolve_plugins([name for name in names if name in installed])
+            wanted = ",".join(each.name for each in resolve_plugins(given))
+            before = ",".join(each["name"] for each in saved.plugins)
+            _check_agrees("--plugins", wanted, before, saved)
+        chosen = resolve_plugins(words_of(saved))
         values = _saved_values(saved, chosen)
         for file in files:
             for key, value in file.values(chosen).items():
@@ -316,10 +321,11 @@ class _ConfigFile:
 
     name: str
     content: Mapping[str, Any]
+    directory: Path = Path()
 
     @classmethod
     def of_path(cls, path: str | None) -> "_ConfigFile":
-        return cls(path, read_config_file(Path(path))) if path else cls("", {})
+        return cls(path, read_config_file(Path(path)), Path(path).parent) if path else cls("", {})
 
     @classmethod
     def of_recipe(cls, recipe: str | None) -> "_ConfigFile":
@@ -333,7 +339,28 @@ class _ConfigFile:
         items = [value] if isinstance(value, str) else value
         if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
             raise ConfigError(f"{self.name}: plugins: {value!r} is not a list of names")
-        return ["none"] if _PLUGINS_KEY in self.content and not items else items
+        if _PLUGINS_KEY in self.content and not items:
+            return ["none"]
+        # Files are meant as seen from this file.
+        return [self._located(word) for item in items for word in item.split(",")]
+
+    def _located(self, word: str) -> str:
+        word = word.strip()
+        mark = "+" if word.startswith("+") else ""
+        name, equals, target = word.removeprefix("+").rpartition("=")
+        if not is_file(target) or Path(target).is_absolute():
+            return word
+        return f"{mark}{name}{equals}{self.directory / target}"
+
+    def explain(self, word: str) -> str:
+        """Say what a name stands for whose section has ``use``: ``second`` is ``second=best``."""
+        section = self.content.get(word)
+        target = section.get(_USE_KEY) if isinstance(section, dict) else None
+        if target is None:
+            return word
+        if not isinstance(target, str):
+            raise ConfigError(f"{self.name}: [{word}] {_USE_KEY}: {target!r} is not a name")
+        return self._located(f"{word}={target}")
 
     def values(self, chosen: Iterable[ChosenPlugin]) -> dict[str, Any]:
         """Check the options, and name them as Click does."""
@@ -355,13 +382,15 @@ class _ConfigFile:
         if section not in chosen:
             # A known plugin's section may wait for a run with that plugin.
             installed = find_plugins()
-            if section not in installed:
+            if section not in installed and _USE_KEY not in content:
                 raise UnknownNameError("section", section, installed, where=self.name)
             return {}
         where = f"{self.name}: [{section}]"
         specs = {spec.name: spec for spec in chosen[section].specs}
         values: dict[str, Any] = {}
         for key, value in content.items():
+            if key == _USE_KEY:
+                continue
             if key not in specs:
                 raise UnknownNameError("key", key, specs, where=where)
             values[_parameter_name(key, section)] = specs[key].convert(value, f"{where} {key}")
@@ -610,7 +639,7 @@ def list_plugins(as_json: bool) -> None:
     click.echo(_table(rows))
 
 
-def _entry_facts(entry: PluginEntry) -> dict[str, Any]:
+def _entry_facts(entry: Entry | FileEntry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "distribution": entry.distribution,
@@ -627,7 +656,7 @@ def _entry_facts(entry: PluginEntry) -> dict[str, Any]:
 def show_plugin(name: str, as_json: bool) -> None:
     """Show a plugin's options, defaults and requirements."""
     entry = find_plugin(name)
-    plugin = entry.load()
+    plugin = load_plugin(entry)
     specs = option_specs(plugin)
     if as_json:
         options = [

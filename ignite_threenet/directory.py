@@ -21,9 +21,10 @@ MANIFEST = "manifest.json"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 LOCK = ".lock"
+OWNER = ".owner"
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d{8,})\.pt")
-_RESERVED = (MANIFEST, METRICS, SUMMARY, LOCK)
+_RESERVED = (MANIFEST, METRICS, SUMMARY, LOCK, OWNER)
 
 _DEFAULT_PARENT = Path("runs")
 
@@ -68,8 +69,11 @@ class RunDirectory:
             if force:
                 _remove_run(path)
             directory.write_manifest(directory._manifest)
-        except OSError as error:
-            raise DirectoryError(path, f"cannot be written: {error.strerror}") from error
+        except BaseException as error:
+            directory.release()
+            if isinstance(error, OSError):
+                raise DirectoryError(path, f"cannot be written: {error.strerror}") from error
+            raise
         return directory
 
     @classmethod
@@ -94,12 +98,13 @@ class RunDirectory:
         return directory
 
     def _acquire_lock(self) -> None:
-        lock = self.path / LOCK
+        owner = self.path / OWNER
         try:
             self._lock.acquire()
         except Timeout as error:
-            raise DirectoryError(self.path, f"is in use by {_owner_of(lock)}") from error
-        lock.write_text(f"{os.getpid()}\n", encoding="utf-8")
+            raise DirectoryError(self.path, f"is in use by {_spell_owner(owner)}") from error
+        # Not in the lock's own file: others may truncate it, and Windows lets nobody write there.
+        owner.write_text(f"{os.getpid()}\n", encoding="utf-8")
 
     def release(self) -> None:
         """Let other runs use the directory."""
@@ -221,7 +226,7 @@ def check_usable(path: Path, *, force: bool = False) -> None:
             raise DirectoryError(
                 path, "holds a run; choose another --out, or replace it by --force"
             )
-    elif set(names) - {LOCK}:
+    elif set(names) - {LOCK, OWNER}:
         raise DirectoryError(path, "is not empty and holds no run; choose another --out")
 
 
@@ -235,10 +240,10 @@ def _iteration_of(checkpoint: Path) -> int:
     return int(match[1]) if match else -1
 
 
-def _owner_of(lock: Path) -> str:
-    """Name the process that holds a lock."""
+def _spell_owner(owner: Path) -> str:
+    """Name the process that uses a directory."""
     try:
-        return f"process {int(lock.read_text(encoding='utf-8'))}"
+        return f"process {int(owner.read_text(encoding='utf-8'))}"
     except (OSError, ValueError):
         return "another process"
 
@@ -254,7 +259,7 @@ def _remove_run(path: Path) -> None:
     checkpoints = [entry.name for entry in path.iterdir() if _CHECKPOINT.fullmatch(entry.name)]
     listed = _plain_names(_read_json(path / MANIFEST).get("files"))
     for name in [*checkpoints, *listed]:
-        if name != MANIFEST and (path / name).is_file():
+        if name not in (MANIFEST, LOCK, OWNER) and (path / name).is_file():
             (path / name).unlink()
     (path / MANIFEST).unlink(missing_ok=True)
 

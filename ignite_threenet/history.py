@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,6 +72,7 @@ class History:
         self.epochs: list[EpochRecord] = []
         self.measurements: list[Measurement] = []
         self.training_ended = False
+        self._order: list[str] = []  # the kinds of all records, as they were made
         self._write_line: Callable[[str], None] | None = None
 
     def end_training(self) -> None:
@@ -84,31 +85,35 @@ class History:
 
     def lines(self) -> list[str]:
         """Spell the records so far as lines of JSON, in the order in which they were made."""
-        spelled = [(each.epoch, 0, _spell("epoch", each)) for each in self.epochs]
-        spelled += [(each.epoch, 1, _spell("measurement", each)) for each in self.measurements]
-        return [line for _, _, line in sorted(spelled, key=lambda each: each[:2])]
+        records: dict[str, Iterator[EpochRecord | Measurement]] = {
+            "epoch": iter(self.epochs),
+            "measurement": iter(self.measurements),
+        }
+        return [_spell(kind, next(records[kind])) for kind in self._order]
 
     def state_dict(self) -> dict[str, Any]:
         """Give the records, as plain values."""
         return {
             "epochs": [asdict(each) for each in self.epochs],
             "measurements": [asdict(each) for each in self.measurements],
+            "order": list(self._order),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what state_dict() gave; nothing is written."""
         self.epochs[:] = [EpochRecord(**each) for each in state["epochs"]]
         self.measurements[:] = [Measurement(**each) for each in state["measurements"]]
+        self._order[:] = state["order"]
 
     def add_epoch(self, record: EpochRecord) -> None:
         """Note a finished epoch."""
         self.epochs.append(record)
-        self._write(_spell("epoch", record))
+        self._note("epoch", record)
 
     def add_measurement(self, measurement: Measurement) -> None:
         """Note a pass of an evaluator."""
         self.measurements.append(measurement)
-        self._write(_spell("measurement", measurement))
+        self._note("measurement", measurement)
 
     def of_split(self, split: str) -> list[Measurement]:
         """List the measurements of a split made during training, in order."""
@@ -132,9 +137,10 @@ class History:
         tests = (each for each in self.measurements if each.final and each.split == "test")
         return next(tests, None)
 
-    def _write(self, line: str) -> None:
+    def _note(self, kind: str, record: EpochRecord | Measurement) -> None:
+        self._order.append(kind)
         if self._write_line is not None:
-            self._write_line(line)
+            self._write_line(_spell(kind, record))
 
 
 def _spell(kind: str, record: EpochRecord | Measurement) -> str:
@@ -251,7 +257,8 @@ class MeasurementRecorder:
                 split=self._split,
                 epoch=self._trainer.state.epoch,
                 metrics={
-                    name: value
+                    # NumPy's numbers are float's children, but not plain values.
+                    name: float(value) if isinstance(value, float) else value
                     for name, value in evaluator.state.metrics.items()
                     if isinstance(value, int | float)
                 },

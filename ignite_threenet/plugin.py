@@ -3,23 +3,27 @@
 Nothing is imported to find a plugin; only the plugins of a run are imported.
 """
 
-import ast
-import importlib.metadata
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 
 from .errors import PluginChoiceError, PluginLoadError, ThreeNetError, UnknownNameError
 from .options import OptionSpec, make_options_class, option_specs
+from .registry import Entry, FileEntry, LoadFailedError, find_entries, find_entry, is_file
 
 if TYPE_CHECKING:
     from .run import Run
 
 ENTRY_POINT_GROUP = "ignite_threenet.plugins"
+
+API = 1
+"""The version of the plugins' interface; it grows when a plugin must change to go on working."""
+
+# What an option's flag and an environment variable can be made of.
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
@@ -35,6 +39,10 @@ class Plugin:
         name: the plugin's name in its run.
         distribution: the distribution that it was installed from, with its version, or "".
         required_by: the plugin that brought it into the run, or None where the user named it.
+        use: the name under which it is installed, or its file, or "".
+        api: the version of this interface that it was written for.
+        changes_training: whether the weights may be others than without it. One that only
+            observes leaves this False, and is held to it by ``plugins check``.
 
     Example:
         >>> from ignite_threenet import option
@@ -49,6 +57,9 @@ class Plugin:
     name: ClassVar[str] = ""
     distribution: ClassVar[str] = ""
     required_by: ClassVar[str | None] = None
+    use: ClassVar[str] = ""
+    api: ClassVar[int] = API
+    changes_training: ClassVar[bool] = False
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -92,54 +103,6 @@ class Plugin:
 
 
 @dataclass(frozen=True)
-class PluginEntry:
-    """An installed plugin, not imported.
-
-    Attributes:
-        name: the entry point's name.
-        value: what it points to, as ``module:Class``.
-        distribution: the distribution's name.
-        version: the distribution's version.
-    """
-
-    name: str
-    value: str
-    distribution: str
-    version: str
-
-    @property
-    def origin(self) -> str:
-        """The distribution with its version."""
-        return f"{self.distribution} {self.version}".strip()
-
-    def describe(self) -> str:
-        """Give the first line of the plugin's docstring, without importing it."""
-        module, _, attribute = self.value.partition(":")
-        docstring = _class_docstring(module, attribute.strip())
-        return docstring.splitlines()[0] if docstring else ""
-
-    def load(self) -> type[Plugin]:
-        """Import the plugin.
-
-        Raises:
-            PluginLoadError: the import fails, or what it brings is not a Plugin.
-        """
-        entry_point = importlib.metadata.EntryPoint(self.name, self.value, ENTRY_POINT_GROUP)
-        try:
-            loaded = entry_point.load()
-        except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise PluginLoadError(
-                self.name, self.origin, f"cannot be imported from {self.value}: {reason}"
-            ) from error
-        if not (isinstance(loaded, type) and issubclass(loaded, Plugin)) or loaded is Plugin:
-            raise PluginLoadError(
-                self.name, self.origin, f"is not a subclass of ignite_threenet.Plugin: {self.value}"
-            )
-        return loaded
-
-
-@dataclass(frozen=True)
 class ChosenPlugin:
     """A plugin that takes part in a run.
 
@@ -148,6 +111,8 @@ class ChosenPlugin:
         cls: its class.
         distribution: the distribution with its version, or "".
         required_by: the plugin that brought it, or None where the user named it.
+        use: the name under which it is installed, or its file; "" where the user made it of a
+            class that is not installed.
         instance: the plugin itself where the user made it.
     """
 
@@ -155,6 +120,7 @@ class ChosenPlugin:
     cls: type[Plugin]
     distribution: str
     required_by: str | None
+    use: str
     instance: Plugin | None = None
 
     @property
@@ -167,7 +133,10 @@ class ChosenPlugin:
         plugin = self.instance if self.instance is not None else self._construct(options)
         # On the instance: one class may take part under several names.
         plugin.__dict__.update(
-            name=self.name, distribution=self.distribution, required_by=self.required_by
+            name=self.name,
+            distribution=self.distribution,
+            required_by=self.required_by,
+            use=self.use,
         )
         return plugin
 
@@ -183,52 +152,70 @@ class ChosenPlugin:
             ) from error
 
 
-def find_plugins() -> dict[str, list[PluginEntry]]:
-    """List what is installed, by name, without importing any of it.
-
-    Returns:
-        The entries of each name, sorted; more than one where distributions clash.
-    """
-    found: dict[str, list[PluginEntry]] = {}
-    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        distribution = entry_point.dist
-        entry = PluginEntry(
-            entry_point.name,
-            entry_point.value,
-            distribution.name if distribution else "",
-            distribution.version if distribution else "",
-        )
-        found.setdefault(entry.name, []).append(entry)
-    return {name: sorted(found[name], key=lambda entry: entry.origin) for name in sorted(found)}
+def find_plugins() -> dict[str, list[Entry]]:
+    """List the installed plugins by name, without importing any of them; see find_entries()."""
+    return find_entries(ENTRY_POINT_GROUP)
 
 
 def find_plugin(
-    name: str,
+    word: str,
     required_by: str | None = None,
-    installed: Mapping[str, list[PluginEntry]] | None = None,
-) -> PluginEntry:
-    """Find one installed plugin.
+    installed: Mapping[str, list[Entry]] | None = None,
+) -> Entry | FileEntry:
+    """Find one plugin.
 
     Args:
-        name: its name.
+        word: the name of an installed one, or ``file.py``, or ``file.py:Name``.
         required_by: the plugin that requires it, for the message.
         installed: what find_plugins() gave, where it was asked already.
 
     Raises:
-        UnknownNameError: there is none of that name.
+        UnknownNameError: there is none of that name, or no such file.
         PluginChoiceError: several distributions bring one of that name.
     """
-    installed = find_plugins() if installed is None else installed
-    entries = installed.get(name)
-    if not entries:
-        where = f"plugin {required_by!r} requires another" if required_by else ""
-        raise UnknownNameError("plugin", name, installed, where)
-    if len(entries) > 1:
-        origins = " and ".join(entry.origin for entry in entries)
-        raise PluginChoiceError(
-            name, "", f"comes from several distributions: {origins}; uninstall all but one"
+    where = f"plugin {required_by!r} requires another" if required_by else ""
+    return find_entry("plugin", word, find_plugins() if installed is None else installed, where)
+
+
+def load_plugin(entry: Entry | FileEntry) -> type[Plugin]:
+    """Import a plugin.
+
+    Raises:
+        PluginLoadError: the import fails, what it brings is not a Plugin, or it was written for
+            another version of the plugins' interface.
+    """
+    try:
+        cls: type[Plugin] = entry.load(_is_plugin, "a subclass of ignite_threenet.Plugin")
+    except LoadFailedError as error:
+        raise PluginLoadError(entry.name, entry.origin, str(error)) from error.__cause__
+    if cls.api != API:
+        raise PluginLoadError(
+            entry.name,
+            entry.origin,
+            f"was written for version {cls.api} of the plugins' interface, and this "
+            f"ignite-threenet {version('ignite-threenet')} has version {API}",
         )
-    return entries[0]
+    return cls
+
+
+def _is_plugin(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Plugin) and value is not Plugin
+
+
+def split_name(word: str) -> tuple[str, str]:
+    """Split what names a plugin into its name in the run and what it is.
+
+    Example:
+        >>> split_name("best"), split_name("second=best"), split_name("./my_patience.py:Patience")
+        (('best', 'best'), ('second', 'best'), ('my-patience', './my_patience.py:Patience'))
+    """
+    name, equals, target = word.partition("=")
+    if equals and not is_file(name):
+        return name.strip(), target.strip()
+    if is_file(word):
+        path = word.rpartition(":")[0] if ".py:" in word else word
+        return FileEntry(Path(path)).name, word
+    return word, word
 
 
 def select_plugins(items: Iterable[str], default: Sequence[str]) -> tuple[list[str], set[str]]:
@@ -253,7 +240,7 @@ def select_plugins(items: Iterable[str], default: Sequence[str]) -> tuple[list[s
     removed = {word[3:].strip() for word in words if word.startswith("no:")}
     base = plain if plain else list(default)
     chosen = dict.fromkeys(name for name in [*base, *added] if name != "none")
-    return [name for name in chosen if name not in removed], removed
+    return [word for word in chosen if split_name(word)[0] not in removed], removed
 
 
 def resolve_plugins(
@@ -283,26 +270,33 @@ class _Resolver:
 
     def __init__(self, wanted: Iterable[str | Plugin], removed: Iterable[str]) -> None:
         self._instances: dict[str, Plugin] = {}
-        self._names: list[str] = []
+        self._targets: dict[str, str] = {}
         if isinstance(wanted, str):
             raise TypeError(f"plugins: {wanted!r} is one text; give a list of names and plugins")
         for item in wanted:
-            if not isinstance(item, str | Plugin):
-                raise TypeError(f"plugins: {item!r} is not a name or a plugin; a class is called")
-            name = item if isinstance(item, str) else item.name
-            if isinstance(item, Plugin):
-                if name in self._instances:
-                    raise PluginChoiceError(name, "", "is given twice; a run has one of each name")
-                self._instances[name] = item
-            self._names.append(name)
+            self._want(item)
         self._removed = set(removed)
         self._installed = find_plugins()
-        for name in self._removed - self._instances.keys() - self._installed.keys():
+        known = {*self._instances, *self._targets, *self._installed}
+        for name in self._removed - known:
             raise UnknownNameError("plugin", name, self._installed)
         self._chosen: dict[str, ChosenPlugin] = {}
 
+    def _want(self, item: str | Plugin) -> None:
+        if not isinstance(item, str | Plugin):
+            raise TypeError(f"plugins: {item!r} is not a name or a plugin; a class is called")
+        name, target = (item.name,) * 2 if isinstance(item, Plugin) else split_name(item)
+        if not _NAME.fullmatch(name):
+            raise PluginChoiceError(name, "", "has no name of letters, digits, '-', '_' and '.'")
+        is_other = self._targets.setdefault(name, target) != target
+        if is_other or (isinstance(item, Plugin) and name in self._instances):
+            raise PluginChoiceError(name, "", "is given twice; a run has one of each name")
+        if isinstance(item, Plugin):
+            # It goes before an installed one of its name.
+            self._instances[name] = item
+
     def resolve(self) -> list[ChosenPlugin]:
-        for name in self._names:
+        for name in self._targets:
             self._visit(name, path=())
         return list(self._chosen.values())
 
@@ -324,54 +318,21 @@ class _Resolver:
         instance = self._instances.get(name)
         if instance is not None:
             cls = type(instance)
-            origin = instance.distribution or self._origin_of(cls)
-            return ChosenPlugin(name, cls, origin, instance.required_by, instance)
-        entry = find_plugin(name, parent, self._installed)
-        required_by = None if name in self._names else parent
-        return ChosenPlugin(name, entry.load(), entry.origin, required_by)
+            entry = self._entry_of(cls)
+            origin = instance.distribution or (entry.origin if entry else "")
+            use = instance.use or (entry.name if entry else "")
+            return ChosenPlugin(name, cls, origin, instance.required_by, use, instance)
+        use = self._targets.get(name, name)
+        found = find_plugin(use, parent, self._installed)
+        required_by = None if name in self._targets else parent
+        return ChosenPlugin(name, load_plugin(found), found.origin, required_by, use)
 
-    def _origin_of(self, cls: type[Plugin]) -> str:
-        """Find the distribution that registers a class; "" where none does."""
+    def _entry_of(self, cls: type[Plugin]) -> Entry | None:
+        """Find what registers a class."""
         value = f"{cls.__module__}:{cls.__qualname__}"
         entries = (entry for same_name in self._installed.values() for entry in same_name)
-        return next((entry.origin for entry in entries if entry.value == value), "")
+        return next((entry for entry in entries if entry.value == value), None)
 
 
 def _kebab_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
-
-
-def _class_docstring(module: str, class_name: str) -> str | None:
-    """Read a class's docstring from its source; None where there is none to be read."""
-    spec = _find_spec(module)
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    try:
-        tree = ast.parse(Path(spec.origin).read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return None
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == class_name:
-            return ast.get_docstring(node)
-    return None
-
-
-def _find_spec(module: str) -> ModuleSpec | None:
-    """Find a module's file as the import system would, but import no parent package."""
-    top, *parts = module.split(".")
-    spec = _ask_finders(top)
-    for part in parts:
-        if spec is None:
-            return None
-        # A single name, for which no finder looks at a parent package.
-        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations or []))
-    return spec
-
-
-def _ask_finders(name: str) -> ModuleSpec | None:
-    for finder in sys.meta_path:
-        find_spec = getattr(finder, "find_spec", None)
-        spec: ModuleSpec | None = find_spec(name, None) if find_spec else None
-        if spec is not None:
-            return spec
-    return None

@@ -15,7 +15,8 @@ from .directory import RunDirectory
 from .errors import CheckpointError, ConfigError
 from .options import OptionSpec, option_specs, plain
 from .plugin import Plugin, find_plugins, resolve_plugins
-from .randomness import set_random_state
+from .randomness import get_random_state, set_random_state
+from .registry import is_file
 
 if TYPE_CHECKING:
     from .run import Run
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__package__)
 
 FORMAT = 1
+
+CUSTOM = "custom"
+"""What the dataset is called where the loaders are one's own."""
 
 _PARTS: Mapping[str, type | tuple[type, ...]] = {
     "format": int,
@@ -40,7 +44,7 @@ _PARTS: Mapping[str, type | tuple[type, ...]] = {
     "random": dict,
     "epoch_random": dict,
 }
-_PLUGIN_PARTS = ("name", "distribution", "options", "state")
+_PLUGIN_PARTS = ("name", "use", "distribution", "options", "state")
 
 
 class SavedRun(NamedTuple):
@@ -76,8 +80,24 @@ class SavedRun(NamedTuple):
     @property
     def is_in_mid_epoch(self) -> bool:
         """Whether an epoch has begun and not ended."""
-        length = self.content["epoch_length"]
-        return length is None or bool(self.content["iteration"] % length)
+        ended = self.content["history"]["epochs"]
+        return bool(self.content["epoch"] > (ended[-1]["epoch"] if ended else 0))
+
+    @property
+    def iterations_in_epoch(self) -> int:
+        """Iterations since the last epoch that has ended; none of them where none has begun."""
+        ended = self.content["history"]["epochs"]
+        return int(self.content["iteration"] - (ended[-1]["iteration"] if ended else 0))
+
+    def remove_damaged(self) -> None:
+        """Remove the newer checkpoints, none of which could be read.
+
+        Else they would count as the newest, and push out those that are written from now on.
+        """
+        for path in self.directory.checkpoints():
+            if path == self.path:
+                return
+            path.unlink()
 
 
 def open_saved_run(path: Path) -> SavedRun:
@@ -85,7 +105,8 @@ def open_saved_run(path: Path) -> SavedRun:
 
     Raises:
         DirectoryError: there is no run, or another process is using it.
-        CheckpointError: no checkpoint can be read.
+        CheckpointError: no checkpoint can be read, or the newest one that can is of another
+            version.
     """
     directory = RunDirectory.open(path)
     try:
@@ -96,18 +117,24 @@ def open_saved_run(path: Path) -> SavedRun:
 
 
 def _read_newest(directory: RunDirectory) -> SavedRun:
-    paths = directory.checkpoints()
-    if not paths:
-        raise CheckpointError(directory.path, "holds no checkpoint to go on from")
-    for path in paths:
+    problems: list[CheckpointError] = []
+    for path in directory.checkpoints():
         try:
             content = checkpoint.read(path)
-            _check_parts(path, content)
         except CheckpointError as error:
-            logger.warning("%s; taking the one before", error)
-        else:
-            return SavedRun(directory, path, content)
-    raise CheckpointError(directory.path, "none of its checkpoints can be read")
+            problems.append(error)
+            continue
+        _check_parts(path, content)
+        for problem in problems:
+            logger.warning("%s; taking %s instead", problem, path.name)
+        return SavedRun(directory, path, content)
+    if not problems:
+        raise CheckpointError(directory.path, "holds no checkpoint to go on from")
+    if len(problems) == 1:
+        raise problems[0]
+    raise CheckpointError(
+        directory.path, f"none of its {len(problems)} checkpoints can be read; {problems[0]}"
+    ) from problems[0]
 
 
 def _check_parts(path: Path, content: Mapping[str, Any]) -> None:
@@ -119,7 +146,7 @@ def _check_parts(path: Path, content: Mapping[str, Any]) -> None:
             raise CheckpointError(path, f"lacks {name!r}")
     for plugin in content["plugins"]:
         if not isinstance(plugin, dict) or set(plugin) != set(_PLUGIN_PARTS):
-            raise CheckpointError(path, "lacks a plugin's name, distribution, options or state")
+            raise CheckpointError(path, "lacks a part of a plugin")
     for name in ("epoch", "iteration"):
         if content[name] < 0:
             raise CheckpointError(path, f"has {name} {content[name]}")
@@ -150,12 +177,20 @@ def plugins_of(saved: SavedRun) -> list[Plugin]:
         PluginError: one of them cannot be used.
         OptionError: one of them does not take its options any more.
     """
-    installed = find_plugins()
-    there = [each for each in saved.plugins if each["name"] in installed]
-    options = {each["name"]: each["options"] for each in there}
+    options = {each["name"]: each["options"] for each in saved.plugins}
     return [
         chosen.create(**convert_options(chosen.specs, options.get(chosen.name, {}), chosen.name))
-        for chosen in resolve_plugins(list(options))
+        for chosen in resolve_plugins(words_of(saved))
+    ]
+
+
+def words_of(saved: SavedRun) -> list[str]:
+    """Name the plugins that the run had, as far as they are still there, as a user would."""
+    installed = find_plugins()
+    return [
+        f"{each['name']}={each['use']}"
+        for each in saved.plugins
+        if each["use"] in installed or (is_file(each["use"]) and Path(each["use"]).is_file())
     ]
 
 
@@ -195,9 +230,12 @@ def capture(run: "Run") -> dict[str, Any]:
         "random": run.random_state(),
         "epoch_random": run.random_state_of_epoch,
     }
-    for part in ("model", "optimizer"):
-        if not _is_finite(content[part]):
-            raise CheckpointError(run.directory.path, f"not saved: the {part} is not finite")
+    # A buffer may be a mask of infinities.
+    has_nan = any(bool(buffer.isnan().any()) for buffer in run.model.buffers())
+    if has_nan or not _is_finite(list(run.model.parameters())):
+        raise CheckpointError(run.directory.path, "not saved: the model is not finite")
+    if not _is_finite(content["optimizer"]):
+        raise CheckpointError(run.directory.path, "not saved: the optimizer is not finite")
     return content
 
 
@@ -205,6 +243,7 @@ def _capture_plugin(run: "Run", plugin: Plugin) -> dict[str, Any]:
     attachment = next(each for each in run.attachments if each.plugin is plugin)
     return {
         "name": plugin.name,
+        "use": plugin.use,
         "distribution": plugin.distribution,
         "options": _options_of(plugin),
         "state": attachment.call("state_dict", plugin.state_dict) or {},
@@ -227,6 +266,31 @@ def _is_finite(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(_is_finite(each) for each in value)
     return True
+
+
+def check_epochs(saved: SavedRun, epochs: int) -> None:
+    """Make sure that a run is not to end before it was stopped.
+
+    Raises:
+        ConfigError: it has begun more epochs than it is asked for.
+    """
+    begun = saved.content["epoch"]
+    if epochs < begun:
+        raise ConfigError(f"epochs: {epochs}, and {saved.path} is in epoch {begun} already")
+
+
+def check_loaders(saved: SavedRun, *, are_own: bool) -> None:
+    """Make sure, before any data is loaded, that it comes from where it came from.
+
+    Raises:
+        CheckpointError: the run had loaders of one's own and has none, or the other way round.
+    """
+    had_own = saved.content["dataset"]["name"] == CUSTOM
+    if had_own and not are_own:
+        raise CheckpointError(saved.path, "was made with loaders of one's own, and is given none")
+    if are_own and not had_own:
+        name = saved.content["dataset"]["name"]
+        raise CheckpointError(saved.path, f"was made with the dataset {name}, and is given loaders")
 
 
 def check_plugins(saved: SavedRun, plugins: Iterable[Plugin]) -> list[Mapping[str, Any]]:
@@ -287,6 +351,14 @@ def check_data(saved: SavedRun, run: "Run") -> None:
         raise CheckpointError(
             saved.path, f"an epoch had {length} iterations, and the loader gives {len(loader)}"
         )
+    generators_before = len(saved.content["random"]["loader"])
+    generators = len(get_random_state(loader)["loader"])
+    if generators != generators_before:
+        raise CheckpointError(
+            saved.path,
+            f"the loader had {generators_before} random generators of its own, and has "
+            f"{generators}",
+        )
 
 
 def restore(saved: SavedRun, run: "Run") -> None:
@@ -303,7 +375,8 @@ def restore(saved: SavedRun, run: "Run") -> None:
         run.history.load_state_dict(content["history"])
         run.recorder.load_state_dict(content["recorder"], run.device)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+        # torch says in the first line of several that there is something to say.
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise CheckpointError(saved.path, f"does not fit this run: {reason}") from error
     states = {each["name"]: each["state"] for each in saved.plugins}
     for attachment in run.attachments:
@@ -326,18 +399,17 @@ class ResumedLoader:
     def __iter__(self) -> Iterator[Any]:
         if self._saved is None:
             return iter(self._loader)
-        content, self._saved = self._saved.content, None
-        return self._resume(content)
+        saved, self._saved = self._saved, None
+        return self._resume(saved)
 
-    def _resume(self, content: Mapping[str, Any]) -> Iterator[Any]:
-        length = content["epoch_length"]
-        done = content["iteration"] % length if length else content["iteration"]
-        set_random_state(content["epoch_random"], self._loader)
+    def _resume(self, saved: SavedRun) -> Iterator[Any]:
+        set_random_state(saved.content["epoch_random"], self._loader)
         batches = iter(self._loader)
-        for _ in islice(batches, done):
-            pass
-        set_random_state(content["random"], self._loader)
+        done = saved.iterations_in_epoch
+        found = sum(1 for _ in islice(batches, done))
+        if found < done:
+            raise CheckpointError(
+                saved.path, f"the epoch had {done} iterations, and the loader gives {found}"
+            )
+        set_random_state(saved.content["random"], self._loader)
         yield from batches
-
-    def __len__(self) -> int:
-        return len(self._loader)  # type: ignore[arg-type]

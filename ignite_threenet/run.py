@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from ignite.utils import manual_seed
 from torch import nn
 
 from . import checkpoint
-from .attachment import AttachableEngine, Attachment, Registration, Stopwatch
+from .attachment import AttachableEngine, Attachment, Registration, Stopwatch, describe_event
 from .config import RunConfig
 from .data import HALF, BatchLoader, Dataset, check_dataset_name, load_data
 from .device import select_device
 from .directory import METRICS, SUMMARY, RunDirectory, check_usable
 from .engines import Batch, LossFunction, create_evaluator, create_trainer
-from .errors import ConfigError, RunInterruptedError, UnknownNameError
+from .errors import CheckpointError, ConfigError, RunInterruptedError, UnknownNameError
 from .history import EpochRecorder, History, MeasurementRecorder
 from .model import ThreeNet
 from .optimizer import create_optimizer
@@ -30,10 +31,13 @@ from .plugin import Plugin, resolve_plugins
 from .randomness import get_random_state, keep_random_state
 from .records import build_manifest, build_summary
 from .resume import (
+    CUSTOM,
     ResumedLoader,
     SavedRun,
     capture,
     check_data,
+    check_epochs,
+    check_loaders,
     check_plugins,
     check_versions,
     config_of,
@@ -118,7 +122,7 @@ class Run:
         _check(self.config, loaders, saved)
         self.device = select_device(self.config.device)
         self.sources = dict(sources or {})
-        self.dataset_name = self.config.dataset if loaders is None else "custom"
+        self.dataset_name = self.config.dataset if loaders is None else CUSTOM
         self.loaders: dict[str, Iterable[Batch]] = dict(loaders or {})
         self.history = History()
         self.recorder = EpochRecorder(self.history)
@@ -141,6 +145,8 @@ class Run:
         self._attachments: list[Attachment] = []
         self._evaluation_loaders: dict[str, Iterable[Batch]] = self.loaders
         self._directory: RunDirectory | None = None
+        self._has_trained = False
+        self._is_restored = saved is None
         try:
             self._attach(plugins)
         except BaseException as error:
@@ -228,7 +234,7 @@ class Run:
             ConfigError: this run has no such split.
         """
         if split not in self.evaluators:
-            can_hold_out = split == "valid" and self.dataset_name != "custom"
+            can_hold_out = split == "valid" and self.dataset_name != CUSTOM
             hint = "; hold samples out by --valid-size" if can_hold_out else ""
             raise ConfigError(
                 f"{where}: this run has no split {split!r}, only {', '.join(self.evaluators)}{hint}"
@@ -264,10 +270,17 @@ class Run:
             keep: checkpoints that the directory keeps, this one included.
 
         Raises:
-            CheckpointError: it cannot be written, or a weight is not finite; the checkpoints
-                before it are still there.
+            CheckpointError: it cannot be written, a weight is not finite, or this is in the midst
+                of an iteration, or of an epoch's end; the checkpoints before it are still there.
         """
         path = self.directory.path
+        if not self._is_between_iterations():
+            event = describe_event(self.trainer.last_event_name)
+            raise CheckpointError(
+                path,
+                f"not saved at {event}; a run can go on from EPOCH_COMPLETED, INTERRUPT, and "
+                "an ITERATION_COMPLETED that is not an epoch's last",
+            )
         content = checkpoint.encode(capture(self), where=f"{path}: checkpoint")
         return self.directory.write_checkpoint(self.trainer.state.iteration, content, keep)
 
@@ -299,8 +312,9 @@ class Run:
             RunInterruptedError: interrupt() was called.
             CheckpointError: the data is not what it was, or what was saved does not fit.
         """
-        if self._directory is not None:
+        if self._has_trained:
             raise ConfigError("a Run trains once; make another one")
+        self._has_trained = True
         if self._saved is not None and _is_completed(self._saved, self.config.epochs):
             return self._skip_training(self._saved.directory)
         start = time.perf_counter()
@@ -339,6 +353,7 @@ class Run:
         )
         trainer.lets_errors_pass = True
         trainer.add_event_handler(Events.EPOCH_STARTED, self._choose_order)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self._end_pass)
         self.recorder.attach(trainer)
         trainer.add_event_handler(Events.COMPLETED, self._end_interruptible_part)
         return trainer
@@ -381,8 +396,9 @@ class Run:
             check_data(self._saved, self)
             check_versions(self._saved)
             self._directory = self._saved.directory
-        self._directory.write_manifest(build_manifest(self, dataset))
+        self._manifest = build_manifest(self, dataset)
         if self._saved is None:
+            self._directory.write_manifest(self._manifest)
             self._write_history()
         logger.info("files go to %s", self._directory.path)
 
@@ -419,6 +435,34 @@ class Run:
             if set_epoch is not None:
                 set_epoch(trainer.state.epoch)
 
+    def _end_pass(self, trainer: Engine) -> None:
+        """Let the loader come to its end in the epoch that it has given its batches to.
+
+        Ignite asks for one batch more only in the next epoch; what a loader draws then from its
+        generator would be drawn after the checkpoint, and never by a run that goes on from there.
+        """
+        batches: Any = trainer._dataloader_iter
+        if self._iterations_in_epoch() != trainer.state.epoch_length:
+            # What terminate_epoch() has begun; the next epoch begins its own.
+            trainer._dataloader_iter = None
+        elif rest := list(islice(batches, 1)):
+            trainer._dataloader_iter = chain(rest, batches)
+
+    def _iterations_in_epoch(self) -> int:
+        """Count the iterations since the last epoch that was recorded."""
+        epochs = self.history.epochs
+        return self.trainer.state.iteration - (epochs[-1].iteration if epochs else 0)
+
+    def _is_between_iterations(self) -> bool:
+        event, length = self.trainer.last_event_name, self.trainer.state.epoch_length
+        if event is Events.EPOCH_COMPLETED:
+            return True
+        # Of an epoch whose end was not yet heard of, nobody would hear when the run goes on.
+        epochs = self.history.epochs
+        is_recorded = bool(epochs) and epochs[-1].epoch == self.trainer.state.epoch
+        is_at_end = not is_recorded and self._iterations_in_epoch() == length
+        return event in (Events.ITERATION_COMPLETED, Events.INTERRUPT) and not is_at_end
+
     def _train_and_test(self) -> None:
         manual_seed(self.config.seed)
         completed: list[bool] = []
@@ -439,8 +483,7 @@ class Run:
 
     def _run_resumed(self, saved: SavedRun) -> None:
         content, epochs = saved.content, self.config.epochs
-        state = {name: content[name] for name in ("epoch_length", "iteration")}
-        self.trainer.load_state_dict({**state, "max_epochs": epochs})
+        self._load_counters(saved)
         where = f"epoch {content['epoch']}, iteration {content['iteration']}"
         logger.info("going on from %s, %s", saved.path, where)
         if not saved.is_in_mid_epoch and content["epoch"] >= epochs:
@@ -453,6 +496,18 @@ class Run:
         if saved.is_in_mid_epoch:
             loader = ResumedLoader(loader, saved)
         self.trainer.run(loader)
+
+    def _load_counters(self, saved: SavedRun) -> None:
+        """Set the trainer's counters to those with which the epoch in hand, or the next, began.
+
+        Ignite would compute them from one another, which takes epochs of one known length.
+        """
+        trainer, content = self.trainer, saved.content
+        length, epochs = content["epoch_length"], self.config.epochs
+        trainer.load_state_dict({"epoch_length": length, "iteration": 0, "max_epochs": epochs})
+        trainer.state.iteration = content["iteration"]
+        trainer.state.epoch = content["epoch"] - saved.is_in_mid_epoch
+        trainer._init_iter = saved.iterations_in_epoch
 
     def _train_loader(self) -> Any:
         return self.loaders["train"]
@@ -483,6 +538,11 @@ class Run:
 
     def _restore(self, saved: SavedRun) -> None:
         restore(saved, self)
+        self._is_restored = True
+        saved.remove_damaged()
+        self.directory.write_manifest(self._manifest)
+        # It told how the run ended before, which is no longer so.
+        (self.directory.path / SUMMARY).unlink(missing_ok=True)
         self._write_history()
 
     def _note_epoch_start(self) -> None:
@@ -492,9 +552,7 @@ class Run:
         """Interrupt between iterations, and at an epoch's end only after its handlers."""
         if not self._interrupt_requested:
             return
-        length = trainer.state.epoch_length
-        at_end = length is not None and trainer.state.iteration % length == 0
-        if trainer.last_event_name is Events.EPOCH_COMPLETED or not at_end:
+        if self._is_between_iterations():
             trainer.interrupt()
 
     def _end_interruptible_part(self) -> None:
@@ -533,8 +591,10 @@ class Run:
         return error
 
     def _sum_up(self, error: BaseException | None, seconds: float) -> dict[str, Any]:
-        """Write the summary; of a run that never got a directory there is nothing to say."""
-        if self._directory is None:
+        """Write the summary; of a run that did not begin, or go on, there is nothing to say."""
+        if self._directory is None or not self._is_restored:
+            if self._saved is not None:
+                self._saved.directory.release()
             return {}
         summary = build_summary(self, error, seconds)
         if error is not None:
@@ -591,7 +651,11 @@ def _check(
     check_dataset_name(config.dataset)
     if idist.get_world_size() > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("a run takes one process; several (torchrun) are not supported")
-    if config.out is not None and saved is None:
+    if saved is not None:
+        check_loaders(saved, are_own=loaders is not None)
+        if not _is_completed(saved, config.epochs):
+            check_epochs(saved, config.epochs)
+    elif config.out is not None:
         check_usable(config.out, force=config.force)
     if loaders is None:
         return

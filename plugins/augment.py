@@ -17,6 +17,7 @@ _FAINT = 1e-2
 class Augment(Plugin):
     """Distort each training image: affine and elastic, anew each time that it is seen."""
 
+    changes_training = True
     rotation: float = option(8.0, help="largest angle in degrees, to both sides", min=0, max=180)
     scale: float = option(
         0.1, help="largest change of width and of height, each by a factor e^±scale", min=0, max=2

@@ -12,8 +12,6 @@ from ignite_threenet import Plugin, Run, option
 
 logger = logging.getLogger("ignite_threenet.best")
 
-FILE_STEM = "best"
-
 
 class Best(Plugin):
     """Keep the model at its highest accuracy, and end the run with it."""
@@ -42,7 +40,7 @@ class Best(Plugin):
             return
         self.model = copy.deepcopy(run.model)
         self.accuracy, self.epoch = accuracy, run.trainer.state.epoch
-        run.directory.write_weights(FILE_STEM, self.model)
+        run.directory.write_weights(self.name, self.model)
 
     def restore(self, run: Run) -> None:
         """Let the run end with the best model."""
@@ -65,7 +63,7 @@ class Best(Plugin):
     def summary(self) -> Mapping[str, Any]:
         if self.model is None:
             return {}
-        return {"accuracy": self.accuracy, "epoch": self.epoch, "file": f"{FILE_STEM}.pt"}
+        return {"accuracy": self.accuracy, "epoch": self.epoch, "file": f"{self.name}.pt"}
 
 
 def _is_finite(model: nn.Module) -> bool:

@@ -15,6 +15,7 @@ from ignite_threenet import Plugin, Run, option
 class Ema(Plugin):
     """Train as usual, but measure and end with a moving average of the weights."""
 
+    changes_training = True
     decay: float = option(0.999, help="share of the average that an update keeps", above=0, below=1)
     every: int = option(1, help="iterations between two updates", min=1)
 

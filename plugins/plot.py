@@ -82,4 +82,6 @@ class Plot(Plugin):
         axes.legend()
         buffer = io.BytesIO()
         figure.savefig(buffer, format=self.format)
-        self._run.directory.write(f"{name}.{self.format}", buffer.getvalue())
+        # Two of this plugin must not draw over each other.
+        stem = name if self.name == "plot" else f"{self.name}-{name}"
+        self._run.directory.write(f"{stem}.{self.format}", buffer.getvalue())

@@ -22,6 +22,7 @@ _CYCLE_END = _CYCLE_START / 1e4
 class Schedule(Plugin):
     """Change the learning rate from iteration to iteration; its peak is --lr."""
 
+    changes_training = True
     kind: Literal["one-cycle", "cosine", "linear", "step", "constant"] = option(
         "one-cycle", help="how the rate goes on after the warm-up"
     )

@@ -14,6 +14,7 @@ from conftest import InstallDistribution
 
 from ignite_threenet import cli
 
+INSTALLED = "accuracy, augment, best, checkpoint, ema, plot, progress, schedule, timing"
 CONSOLE_SCRIPT = Path(sys.executable).with_name("ignite-threenet")
 
 Invoke = Callable[..., Result]
@@ -66,9 +67,13 @@ class TestRun:
             "manifest.json",
             "metrics.jsonl",
             "best.pt",
+            "best.safetensors",
             "loss.png",
             "accuracy.png",
+            "checkpoint-00000004.pt",
             "summary.json",
+            ".lock",
+            ".owner",
         }
         assert "digits: 2 epochs on cpu in" in result.stdout
         assert "best train accuracy" in result.stdout
@@ -84,6 +89,8 @@ class TestRun:
         run_digits(invoke, "--plugins", "none", "--out", "bare")
 
         assert sorted(path.name for path in Path("bare").iterdir()) == [
+            ".lock",
+            ".owner",
             "manifest.json",
             "metrics.jsonl",
             "summary.json",
@@ -166,14 +173,14 @@ class TestPlugins:
     @pytest.mark.parametrize(
         ("words", "expected"),
         [
-            ((), ["accuracy", "best", "timing", "plot", "progress"]),
+            ((), ["accuracy", "best", "timing", "plot", "progress", "checkpoint"]),
             (("--plugins", "plot,timing"), ["plot", "timing"]),
             (("--plugins", "plot", "--plugins", "timing"), ["plot", "timing"]),
-            (("--plugins", "no:plot,no:progress"), ["accuracy", "best", "timing"]),
+            (("--plugins", "no:plot,no:progress"), ["accuracy", "best", "timing", "checkpoint"]),
             (("--plugins", "timing,+plot"), ["timing", "plot"]),
             (("--plugins", "none"), []),
             (("--plugins", "none,+plot"), ["plot"]),
-            (("--quiet",), ["accuracy", "best", "timing", "plot"]),
+            (("--quiet",), ["accuracy", "best", "timing", "plot", "checkpoint"]),
         ],
     )
     def test_selection(self, invoke: Invoke, words: Sequence[str], expected: list[str]) -> None:
@@ -186,7 +193,7 @@ class TestPlugins:
 
         names = [each["name"] for each in plan(invoke, "--plugins", "+added")["plugins"]]
 
-        assert names == ["accuracy", "best", "timing", "plot", "progress", "added"]
+        assert names == ["accuracy", "best", "timing", "plot", "progress", "checkpoint", "added"]
 
     def test_a_strangers_option_is_declared_once_for_all_ways_of_setting_it(
         self, invoke: Invoke, install_distribution: InstallDistribution
@@ -345,13 +352,11 @@ class TestRefusals:
             (("--device", "tpu"), "device: 'tpu' is not available; expected auto, cpu"),
             (
                 ("--plugins", "bset"),
-                "unknown plugin 'bset'; did you mean 'best'? "
-                "Installed: accuracy, augment, best, ema, plot, progress, schedule, timing",
+                f"unknown plugin 'bset'; did you mean 'best'? Installed: {INSTALLED}",
             ),
             (
                 ("--plugins", "no:polt"),
-                "unknown plugin 'polt'; did you mean 'plot'? "
-                "Installed: accuracy, augment, best, ema, plot, progress, schedule, timing",
+                f"unknown plugin 'polt'; did you mean 'plot'? Installed: {INSTALLED}",
             ),
             (
                 ("--plugins", "best,no:accuracy"),
@@ -462,21 +467,34 @@ class TestRefusals:
         assert "Traceback" in debugged.stderr
 
 
+class TestResume:
+    def test_what_no_signal_interrupted_exits_with_1(
+        self, invoke: Invoke, install_distribution: InstallDistribution
+    ) -> None:
+        source = """
+        from ignite.engine import Events
+        from ignite_threenet import Plugin
+
+        class Impatient(Plugin):
+            def attach(self, run):
+                event = Events.ITERATION_COMPLETED(once=1)
+                run.trainer.add_event_handler(event, lambda: run.interrupt())
+        """
+        modules = {"cli_impatient": source}
+        install_distribution("acme-impatient", {"impatient": "cli_impatient:Impatient"}, modules)
+
+        result = invoke("run", "--dataset", "digits", "--plugins", "impatient", "--out", "there")
+
+        assert result.stderr.splitlines()[-1] == "error: interrupted at epoch 1, iteration 1"
+        assert result.exit_code == 1
+
+
 class TestPluginsCommands:
     def test_list_shows_name_distribution_version_and_one_line(self, invoke: Invoke) -> None:
         lines = invoke("plugins", "list").stdout.splitlines()
 
         assert lines[0].split() == ["name", "distribution", "version", "what", "it", "does"]
-        assert [line.split()[0] for line in lines[1:]] == [
-            "accuracy",
-            "augment",
-            "best",
-            "ema",
-            "plot",
-            "progress",
-            "schedule",
-            "timing",
-        ]
+        assert [line.split()[0] for line in lines[1:]] == INSTALLED.split(", ")
         assert lines[3].endswith("Keep the model at its highest accuracy, and end the run with it.")
 
     def test_list_as_json(self, invoke: Invoke) -> None:
@@ -573,12 +591,9 @@ class TestConsoleScript:
 
         assert result.stdout == "ignite-threenet, version 0.1.0\n"
 
-    @pytest.mark.parametrize(
-        ("signum", "code", "message"),
-        [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
-    )
-    def test_an_interrupt_closes_the_run_and_says_so(
-        self, tmp_path: Path, signum: signal.Signals, code: int, message: str
+    @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_a_signal_ends_the_run_after_its_iteration_and_says_how_to_go_on(
+        self, tmp_path: Path, signum: signal.Signals, code: int
     ) -> None:
         command = [str(CONSOLE_SCRIPT), "run", "--dataset", "digits", "--out", "there"]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
@@ -591,10 +606,12 @@ class TestConsoleScript:
         _, errors = process.communicate()
 
         assert process.returncode == code
-        assert errors.splitlines()[-1] == f"error: {message}"
         summary = json.loads((tmp_path / "there" / "summary.json").read_text())
         assert summary["status"] == "interrupted"
-        assert "loss.png" in summary["files"]
+        assert errors.splitlines()[-1] == f"error: {summary['error']}"
+        assert summary["error"].endswith("; go on by: ignite-threenet run --resume there")
+        saved = f"checkpoint-{summary['iterations']:08}.pt"
+        assert (tmp_path / "there" / saved).is_file()
 
     def test_a_reader_that_leaves_is_no_error_message(self) -> None:
         command = f"{CONSOLE_SCRIPT} plugins list | true"

@@ -1,15 +1,31 @@
 """Tests of the directory that a run writes into."""
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
+import torch
+from torch import nn
 
-from ignite_threenet import directory
-from ignite_threenet.directory import MANIFEST, METRICS, SUMMARY, RunDirectory, check_usable
-from ignite_threenet.errors import DirectoryError
+from ignite_threenet import directory, load_weights
+from ignite_threenet.directory import (
+    LOCK,
+    MANIFEST,
+    METRICS,
+    OWNER,
+    SUMMARY,
+    RunDirectory,
+    check_usable,
+)
+from ignite_threenet.errors import CheckpointError, DirectoryError
 
 
 class _StoppedClock(datetime):
@@ -31,6 +47,7 @@ def write_run(path: Path, **files: str) -> Path:
     for name, content in files.items():
         run.write(name, content.encode())
     run.write_summary({"status": "completed"})
+    run.release()
     return path
 
 
@@ -40,9 +57,29 @@ def set_listed_files(path: Path, files: Any) -> None:
 
 
 def contents(path: Path) -> dict[str, bytes]:
+    """Read all files but the lock, which is there whenever somebody has used the directory."""
     return {
-        str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()
+        str(file.relative_to(path)): file.read_bytes()
+        for file in path.rglob("*")
+        if file.is_file() and file.name not in (LOCK, OWNER)
     }
+
+
+@contextmanager
+def another_process_using(path: Path) -> Iterator[int]:
+    """Let another process take a run's directory; give its number."""
+    code = (
+        "import sys; from pathlib import Path; from ignite_threenet.directory import RunDirectory\n"
+        "run = RunDirectory.open(Path(sys.argv[1])); print('taken', flush=True); input()"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"taken\n"
+        try:
+            yield process.pid
+        finally:
+            process.kill()
 
 
 def test_without_a_path_it_is_named_by_the_time_and_the_dataset(stopped_clock: None) -> None:
@@ -111,6 +148,8 @@ def test_force_removes_also_what_a_killed_run_left(tmp_path: Path) -> None:
     killed = RunDirectory.create(tmp_path / "run", "mnist")
     killed.write_manifest({"versions": {"ignite_threenet": "0.1.0"}})
     killed.write("best.pt", b"weights")
+    killed.write_checkpoint(4, b"state", keep=2)
+    killed.release()
 
     RunDirectory.create(tmp_path / "run", "mnist", force=True)
 
@@ -120,13 +159,17 @@ def test_force_removes_also_what_a_killed_run_left(tmp_path: Path) -> None:
 def test_force_keeps_the_files_that_no_run_wrote(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", **{"best.pt": "weights"})
     (path / "notes.txt").write_text("mine")
+    (path / "checkpoint-best.pt").write_text("mine too")
     (path / "thoughts").mkdir()
     (path / "thoughts" / "best.pt").write_text("mine too")
 
     RunDirectory.create(path, "mnist", force=True)
 
     kept = contents(path)
-    assert set(kept) == {MANIFEST, "notes.txt", str(Path("thoughts", "best.pt"))}
+    assert set(kept) == {
+        *(MANIFEST, "notes.txt", "checkpoint-best.pt"),
+        str(Path("thoughts", "best.pt")),
+    }
     assert kept["notes.txt"] == b"mine"
 
 
@@ -195,26 +238,41 @@ def test_a_link_to_nothing_is_not_taken_for_another_run(tmp_path: Path) -> None:
     assert "another run" not in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    "manifest", ["", '{"versions": {"ignite_threenet": "0.1.0"}}'], ids=["begun", "going"]
-)
-def test_of_two_runs_that_start_at_once_the_second_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manifest: str
-) -> None:
-    path = tmp_path / "run"
+def lose_the_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let another run come and go between the first check and the lock."""
+    checked = False
 
-    def lose_the_race(path: Path, *, force: bool = False) -> None:
+    def check(path: Path, *, force: bool = False) -> None:
+        nonlocal checked
         check_usable(path, force=force)
-        path.mkdir()
-        (path / MANIFEST).write_text(manifest)
+        if not checked:
+            checked = True
+            write_run(path)
 
-    monkeypatch.setattr(directory, "check_usable", lose_the_race)
+    monkeypatch.setattr(directory, "check_usable", check)
+
+
+def test_of_two_runs_that_start_at_once_the_second_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_the_race(monkeypatch)
 
     with pytest.raises(DirectoryError) as raised:
-        RunDirectory.create(path, "mnist")
+        RunDirectory.create(tmp_path / "run", "mnist")
 
-    assert str(raised.value) == f"{path}: another run took it just now"
-    assert contents(path) == {MANIFEST: manifest.encode()}
+    assert str(raised.value).startswith(f"{tmp_path / 'run'}: holds a run; choose another --out")
+    assert json.loads((tmp_path / "run" / SUMMARY).read_text()) == {"status": "completed"}
+
+
+def test_who_is_refused_keeps_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose_the_race(monkeypatch)
+
+    with pytest.raises(DirectoryError) as raised:
+        RunDirectory.create(tmp_path / "run", "mnist")
+
+    # The error is still held here, and with it all that its traceback refers to.
+    assert raised.value.path == tmp_path / "run"
+    RunDirectory.open(tmp_path / "run").release()
 
 
 def test_an_old_manifest_cannot_point_outside_the_directory(tmp_path: Path) -> None:
@@ -246,6 +304,16 @@ def test_a_mangled_manifest_does_not_keep_force_from_replacing_the_run(
     assert (path / "sub").is_dir()
 
 
+def test_force_keeps_the_lock_also_where_an_old_manifest_lists_it(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run")
+    set_listed_files(path, [LOCK])
+
+    run = RunDirectory.create(path, "mnist", force=True)
+
+    with pytest.raises(DirectoryError, match="is in use by"):
+        RunDirectory.open(run.path)
+
+
 @pytest.mark.parametrize(
     ("exists", "force"), [(False, False), (True, True)], ids=["new", "by force"]
 )
@@ -270,7 +338,19 @@ def test_a_written_file_holds_its_content_and_its_path_is_returned(tmp_path: Pat
     assert path.read_bytes() == b"weights"
 
 
-@pytest.mark.parametrize("name", ["../best.pt", "sub/best.pt", MANIFEST, METRICS, SUMMARY])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../best.pt",
+        "sub/best.pt",
+        MANIFEST,
+        METRICS,
+        SUMMARY,
+        LOCK,
+        OWNER,
+        "checkpoint-00000004.pt",
+    ],
+)
 def test_a_name_that_is_not_plain_or_not_free_is_refused(tmp_path: Path, name: str) -> None:
     run = RunDirectory.create(tmp_path / "run", "mnist")
 
@@ -327,3 +407,211 @@ def test_json_holds_only_finite_numbers(tmp_path: Path, number: float) -> None:
         run.write_summary({"test": {"loss": number}})
 
     assert list(contents(run.path)) == [MANIFEST]
+
+
+# The lock
+
+
+def test_a_directory_in_use_is_refused_with_the_number_of_the_process(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run")
+
+    with another_process_using(path) as number, pytest.raises(DirectoryError) as raised:
+        RunDirectory.open(path)
+
+    assert str(raised.value) == f"{path}: is in use by process {number}"
+    assert raised.value.path == path
+
+
+def test_force_replaces_no_run_that_goes_on(tmp_path: Path) -> None:
+    going = RunDirectory.create(tmp_path / "run", "mnist")
+    before = contents(going.path)
+
+    with pytest.raises(DirectoryError, match=f"is in use by process {os.getpid()}"):
+        RunDirectory.create(going.path, "mnist", force=True)
+
+    assert contents(going.path) == before
+
+
+def test_a_process_that_was_killed_leaves_no_lock_behind(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run")
+
+    with another_process_using(path):
+        pass
+
+    assert RunDirectory.open(path).path == path
+
+
+@pytest.mark.parametrize("content", ["", "not a number"])
+def test_an_owner_that_has_not_signed_is_another_process(tmp_path: Path, content: str) -> None:
+    going = RunDirectory.create(tmp_path / "run", "mnist")
+    (going.path / OWNER).write_text(content)
+
+    with pytest.raises(DirectoryError, match="is in use by another process"):
+        RunDirectory.open(going.path)
+
+
+def test_a_released_directory_can_be_taken(tmp_path: Path) -> None:
+    RunDirectory.create(tmp_path / "run", "mnist").release()
+
+    assert RunDirectory.open(tmp_path / "run").path == tmp_path / "run"
+
+
+def test_a_directory_that_holds_only_a_lock_is_taken_as_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / LOCK).touch()
+
+    assert RunDirectory.create(tmp_path, "mnist").files == [MANIFEST]
+
+
+# Going on
+
+
+def test_an_opened_directory_knows_the_manifest_and_the_files_of_its_run(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run", **{"best.pt": "weights"})
+    before = contents(path)
+
+    run = RunDirectory.open(path)
+
+    assert run.manifest == {"versions": {"ignite_threenet": "0.1.0"}}
+    assert run.files == [MANIFEST, METRICS, "best.pt"]
+    assert run.read_summary() == {"status": "completed"}
+    assert contents(path) == before
+
+
+@pytest.mark.parametrize("content", [None, "not JSON", '{"versions": {"something_else": "1.0"}}'])
+def test_a_directory_without_a_run_is_not_opened(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / MANIFEST).write_text(content)
+
+    with pytest.raises(DirectoryError) as raised:
+        RunDirectory.open(tmp_path)
+
+    assert str(raised.value) == f"{tmp_path}: holds no run"
+    assert not (tmp_path / LOCK).exists()
+
+
+def test_a_path_that_is_not_there_is_not_opened(tmp_path: Path) -> None:
+    with pytest.raises(DirectoryError, match="missing: holds no run"):
+        RunDirectory.open(tmp_path / "missing")
+
+    assert not (tmp_path / "missing").exists()
+
+
+def test_an_opened_manifest_lists_no_file_outside_the_directory(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run")
+    set_listed_files(path, ["../outside.txt", "sub/inside.txt", 7, "best.pt"])
+
+    assert RunDirectory.open(path).files == [MANIFEST, "best.pt"]
+
+
+@pytest.mark.parametrize("content", [None, "not JSON", "[]"])
+def test_a_summary_that_is_not_there_is_read_as_empty(tmp_path: Path, content: str | None) -> None:
+    run = RunDirectory.create(tmp_path / "run", "mnist")
+    if content is not None:
+        (run.path / SUMMARY).write_text(content)
+
+    assert run.read_summary() == {}
+
+
+def test_lines_are_replaced_and_then_appended_to(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run.append_line(METRICS, "of another time")
+
+    run.rewrite_lines(METRICS, ["first", "zwölf"])
+    run.append_line(METRICS, "last")
+
+    assert (run.path / METRICS).read_bytes() == "first\nzwölf\nlast\n".encode()
+    assert run.files == [MANIFEST, METRICS]
+
+
+def test_no_lines_are_an_empty_file(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", "mnist")
+
+    run.rewrite_lines(METRICS, [])
+
+    assert (run.path / METRICS).read_bytes() == b""
+
+
+# Weights and checkpoints
+
+
+def test_weights_are_written_for_torch_and_as_safetensors(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", "mnist")
+    model = nn.BatchNorm1d(3)
+
+    run.write_weights("best", model)
+
+    assert run.files == [MANIFEST, "best.pt", "best.safetensors"]
+    for weights in (
+        torch.load(run.path / "best.pt", weights_only=True),
+        load_weights(run.path / "best.pt"),
+        safetensors.torch.load_file(run.path / "best.safetensors"),
+    ):
+        assert weights.keys() == model.state_dict().keys()
+        assert all(torch.equal(weights[name], each) for name, each in model.state_dict().items())
+
+
+def test_weights_that_two_layers_share_are_written_too(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", "mnist")
+    layer = nn.Linear(3, 3)
+
+    run.write_weights("best", nn.Sequential(layer, layer))
+
+    weights = safetensors.torch.load_file(run.path / "best.safetensors")
+    assert torch.equal(weights["0.weight"], layer.weight)
+    assert torch.equal(weights["1.weight"], layer.weight)
+
+
+def test_a_checkpoint_is_named_by_its_iteration_and_listed_nowhere(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", "mnist")
+
+    path = run.write_checkpoint(235, b"state", keep=2)
+
+    assert path == run.path / "checkpoint-00000235.pt"
+    assert path.read_bytes() == b"state"
+    assert run.files == [MANIFEST]
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(1, [30]), (2, [30, 20]), (9, [30, 20, 10])])
+def test_the_newest_checkpoints_are_kept(tmp_path: Path, keep: int, kept: list[int]) -> None:
+    run = RunDirectory.create(tmp_path / "run", "mnist")
+
+    for iteration in (10, 20, 30):
+        run.write_checkpoint(iteration, b"state", keep=keep)
+
+    assert run.checkpoints() == [run.path / f"checkpoint-{each:08}.pt" for each in kept]
+
+
+def test_checkpoints_are_ordered_by_number(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", "mnist")
+    names = ["checkpoint-100000000.pt", "checkpoint-99999999.pt", "checkpoint-00000002.pt"]
+    for name in (names[1], names[0], names[2], "checkpoint-7.pt", ".checkpoint-00000009.pt-1234"):
+        (run.path / name).touch()
+
+    assert [path.name for path in run.checkpoints()] == names
+    assert run.last_saved_iteration() == 100_000_000
+
+
+def test_without_checkpoints_there_is_no_last_one(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", "mnist")
+
+    assert run.checkpoints() == []
+    assert run.last_saved_iteration() is None
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    run = RunDirectory.create(tmp_path / "run", "mnist")
+    first = run.write_checkpoint(10, b"state", keep=1)
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(CheckpointError) as raised:
+        run.write_checkpoint(20, b"state", keep=1)
+
+    path = run.path / "checkpoint-00000020.pt"
+    assert str(raised.value) == f"{path}: cannot be written: No space left on device"
+    assert raised.value.path == path
+    assert run.checkpoints() == [first]

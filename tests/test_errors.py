@@ -3,11 +3,13 @@
 import inspect
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 
 from ignite_threenet import errors
 from ignite_threenet.errors import (
+    CheckpointError,
     ConfigError,
     DataError,
     DirectoryError,
@@ -17,6 +19,7 @@ from ignite_threenet.errors import (
     PluginError,
     PluginFailedError,
     PluginLoadError,
+    RunInterruptedError,
     ThreeNetError,
     UnknownNameError,
     UnreachableError,
@@ -71,6 +74,8 @@ def test_the_tree_has_one_root() -> None:
         (UnknownNameError, 2),
         (DirectoryError, 2),
         (DataError, 1),
+        (CheckpointError, 1),
+        (RunInterruptedError, 1),
         (PluginError, 1),
         (PluginLoadError, 2),
         (PluginChoiceError, 2),
@@ -117,6 +122,26 @@ def test_a_directory_error_names_the_directory() -> None:
 
     assert str(error) == "runs/first: holds a run"
     assert error.path == "runs/first"
+
+
+def test_a_checkpoint_error_names_the_file() -> None:
+    error = CheckpointError("run/checkpoint-00000235.pt", "is cut short")
+
+    assert str(error) == "run/checkpoint-00000235.pt: is cut short"
+    assert error.path == "run/checkpoint-00000235.pt"
+
+
+@pytest.mark.parametrize(
+    ("resumable", "advice"),
+    [(Path("runs/first"), "; go on by: ignite-threenet run --resume runs/first"), (None, "")],
+)
+def test_an_interrupted_run_says_where_it_stopped_and_how_to_go_on(
+    resumable: Path | None, advice: str
+) -> None:
+    error = RunInterruptedError(epoch=2, iteration=236, resumable=resumable)
+
+    assert str(error) == f"interrupted at epoch 2, iteration 236{advice}"
+    assert (error.epoch, error.iteration, error.resumable) == (2, 236, resumable)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +211,8 @@ def test_nothing_is_near_where_nothing_is_known() -> None:
         PluginFailedError("plot", "acme-plot 0.3", "close", 3, ValueError("no fonts")),
         DivergedError(2, 300, float("inf")),
         UnreachableError("mnist is not on disk", "take digits"),
+        CheckpointError(Path("run/checkpoint-00000235.pt"), "is cut short"),
+        RunInterruptedError(2, 236, Path("run")),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -195,3 +222,10 @@ def test_an_error_travels_between_processes(error: ThreeNetError) -> None:
     assert type(travelled) is type(error)
     assert str(travelled) == str(error)
     assert vars(travelled) == vars(error)
+
+
+def test_the_exit_code_of_a_signal_travels_too() -> None:
+    error = RunInterruptedError(2, 236, None)
+    error.exit_code = 130
+
+    assert pickle.loads(pickle.dumps(error)).exit_code == 130

@@ -93,7 +93,9 @@ def test_the_content_is_on_the_disk_before_it_takes_the_place_of_the_old(
     assert synced[0] == (path.stat().st_ino, b"old")
 
 
-FAILURES = pytest.mark.parametrize(("owner", "step"), [(os, "fsync"), (Path, "replace")])
+FAILURES = pytest.mark.parametrize(
+    ("owner", "step"), [(os, "write"), (os, "fsync"), (Path, "replace")]
+)
 
 
 def failing(error: BaseException) -> Callable[..., None]:
@@ -115,7 +117,9 @@ def test_a_failure_keeps_the_old_content_and_leaves_nothing(
     with pytest.raises(OSError, match="No space left on device") as raised:
         write_atomically(path, b"new")
 
-    assert raised.value is error
+    assert raised.value.errno == 28
+    assert raised.value.filename == str(path)
+    assert raised.value.__cause__ is error
     assert path.read_bytes() == b"old"
     assert entries(tmp_path) == ["file.txt"]
 
@@ -132,6 +136,17 @@ def test_an_interrupt_of_a_first_writing_leaves_nothing(
     assert entries(tmp_path) == []
 
 
+def test_what_the_disk_takes_in_pieces_is_written_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, content: write(descriptor, content[:3]))
+
+    write_atomically(tmp_path / "file.txt", b"in pieces")
+
+    assert (tmp_path / "file.txt").read_bytes() == b"in pieces"
+
+
 def test_a_directory_in_the_place_of_the_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
 
@@ -143,7 +158,10 @@ def test_a_directory_in_the_place_of_the_file_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        write_atomically(tmp_path / "missing" / "file.txt", b"new")
+    path = tmp_path / "missing" / "file.txt"
 
+    with pytest.raises(FileNotFoundError) as raised:
+        write_atomically(path, b"new")
+
+    assert raised.value.filename == str(path)
     assert entries(tmp_path) == []

@@ -3,12 +3,21 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
+from conftest import Clock
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from ignite_threenet import DivergedError, EpochRecord, History, Measurement, history
+from ignite_threenet import (
+    DivergedError,
+    EpochRecord,
+    History,
+    Measurement,
+    checkpoint,
+    history,
+)
 from ignite_threenet.history import EpochRecorder, MeasurementRecorder
 
 LossAndTargets = tuple[Tensor, range]
@@ -35,6 +44,10 @@ def measured(
     accuracy: float, epoch: int = 1, split: str = "train", *, final: bool = False
 ) -> Measurement:
     return Measurement(split, epoch, {"accuracy": accuracy}, seconds=0.5, final=final)
+
+
+def finished(epoch: int) -> EpochRecord:
+    return EpochRecord(epoch, 4 * epoch, loss=0.5, last_loss=0.25, seconds=1.5, samples=64)
 
 
 def history_of(*measurements: Measurement) -> History:
@@ -167,6 +180,50 @@ def test_divergence_in_a_long_epoch_is_seen_before_its_end(
     assert trainer.state.iteration == 4
 
 
+def test_an_epoch_goes_on_in_another_recorder(clock: Clock) -> None:
+    first, second = History(), History()
+    stopped, resumed = EpochRecorder(first), EpochRecorder(second)
+    trainer = Engine(lambda engine, batch: batch[0])
+    stopped.attach(trainer)
+    clock.take(2.0)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=2), trainer.interrupt)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: clock.take(1.0))
+    trainer.run([with_loss(1.0, size=4), with_loss(2.0, size=4), with_loss(6.0, size=2)])
+
+    saved = checkpoint.decode(checkpoint.encode(stopped.state_dict()))
+    clock.take(100.0)
+    trainer = Engine(lambda engine, batch: batch[0])
+    resumed.attach(trainer)
+    trainer.add_event_handler(
+        Events.EPOCH_STARTED, lambda: resumed.load_state_dict(saved, torch.device("cpu"))
+    )
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: clock.take(1.0))
+    trainer.run([with_loss(6.0, size=2)])
+
+    (epoch,) = second.epochs
+    assert (epoch.loss, epoch.last_loss, epoch.samples, epoch.seconds) == (2.4, 6.0, 10, 3.0)
+
+
+@pytest.mark.parametrize("between_reads", [1, 2, 1000])
+def test_a_recorder_that_has_read_some_losses_goes_on_too(
+    monkeypatch: pytest.MonkeyPatch, between_reads: int
+) -> None:
+    monkeypatch.setattr(history, "_ITERATIONS_BETWEEN_READS", between_reads)
+    recorded = History()
+    recorder = EpochRecorder(recorded)
+
+    def save_and_load() -> None:
+        saved = checkpoint.decode(checkpoint.encode(recorder.state_dict()))
+        recorder.load_state_dict(saved, torch.device("cpu"))
+
+    trainer = Engine(lambda engine, batch: batch[0])
+    recorder.attach(trainer)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, save_and_load)
+    trainer.run([with_loss(1.0, size=4), with_loss(2.0, size=4), with_loss(6.0, size=2)])
+
+    assert (recorded.epochs[0].loss, recorded.epochs[0].samples) == (2.4, 10)
+
+
 # MeasurementRecorder
 
 
@@ -221,6 +278,16 @@ def test_a_measurements_seconds_are_those_of_one_pass(
     evaluator.run([0.5])
 
     assert [each.seconds for each in recorded.measurements] == [2.5, 1.0]
+
+
+def test_a_metric_that_numpy_computed_is_kept_as_a_plain_number() -> None:
+    recorded = History()
+    evaluator = Engine(lambda engine, batch: engine.state.metrics.update(roc_auc=np.float64(0.5)))
+    MeasurementRecorder(recorded, "test", Engine(lambda engine, batch: None)).attach(evaluator)
+    evaluator.run([0])
+
+    # Nothing else goes into a checkpoint.
+    assert type(recorded.measurements[0].metrics["roc_auc"]) is float
 
 
 # History
@@ -311,3 +378,49 @@ def test_nothing_is_written_where_nobody_asked_for_it() -> None:
 
     assert lines == []
     assert recorded.measurements == [measured(0.5)]
+
+
+def test_the_lines_so_far_are_those_that_were_written() -> None:
+    written: list[str] = []
+    recorded = History()
+    recorded.write_to(written.append)
+    for epoch in (1, 2):
+        recorded.add_epoch(finished(epoch))
+        recorded.add_measurement(measured(0.5, epoch=epoch))
+        recorded.add_measurement(measured(0.25, epoch=epoch, split="test"))
+
+    assert recorded.lines() == written
+
+
+def test_a_measurement_in_mid_epoch_comes_before_the_epochs_line() -> None:
+    written: list[str] = []
+    recorded = History()
+    recorded.write_to(written.append)
+    recorded.add_measurement(measured(0.5, epoch=1))
+    recorded.add_epoch(finished(1))
+
+    assert recorded.lines() == written
+
+
+def test_a_history_can_be_saved_and_taken_back() -> None:
+    recorded, other = history_of(measured(0.5), measured(0.75, epoch=2)), History()
+    recorded.add_epoch(finished(2))
+    lines: list[str] = []
+    other.write_to(lines.append)
+
+    other.load_state_dict(checkpoint.decode(checkpoint.encode(recorded.state_dict())))
+
+    assert other.epochs == recorded.epochs
+    assert other.measurements == recorded.measurements
+    assert other.lines() == recorded.lines()
+    assert lines == []
+
+
+def test_what_is_taken_back_replaces_what_was_there() -> None:
+    kept, other = history_of(measured(0.5)), history_of(measured(0.75), measured(1.0))
+    other.add_epoch(finished(1))
+
+    other.load_state_dict(kept.state_dict())
+
+    assert other.measurements == [measured(0.5)]
+    assert other.epochs == []

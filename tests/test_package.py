@@ -10,6 +10,7 @@ import ignite_threenet
 PUBLIC_NAMES = [
     "DEFAULT_PLUGINS",
     "BatchLoader",
+    "CheckpointError",
     "ConfigError",
     "DataError",
     "Dataset",
@@ -26,6 +27,7 @@ PUBLIC_NAMES = [
     "PluginLoadError",
     "Run",
     "RunConfig",
+    "RunInterruptedError",
     "Split",
     "ThreeNet",
     "ThreeNetError",
@@ -34,6 +36,7 @@ PUBLIC_NAMES = [
     "create_evaluator",
     "create_trainer",
     "load_data",
+    "load_weights",
     "option",
     "select_device",
 ]
@@ -55,7 +58,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    code = "import sys, ignite_threenet; print({'torch', 'ignite', 'click'} & set(sys.modules))"
+    heavy = {"torch", "ignite", "click", "safetensors", "filelock"}
+    code = f"import sys, ignite_threenet; print({heavy} & set(sys.modules))"
 
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
@@ -89,5 +93,8 @@ def test_torch_is_new_enough_for_safe_loading() -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    for module in ("attachment", "cli", "config", "data", "engines", "history", "plugin", "run"):
+    for module in (
+        *("attachment", "checkpoint", "cli", "config", "data", "directory", "engines"),
+        *("history", "plugin", "resume", "run"),
+    ):
         assert importlib.import_module(f"ignite_threenet.{module}").__doc__

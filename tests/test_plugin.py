@@ -21,12 +21,13 @@ from ignite_threenet import (
 )
 from ignite_threenet.options import option_specs
 from ignite_threenet.plugin import (
-    PluginEntry,
     find_plugin,
     find_plugins,
+    load_plugin,
     resolve_plugins,
     select_plugins,
 )
+from ignite_threenet.registry import Entry
 
 # All modules that these tests write have names that begin with it.
 PREFIX = "acme"
@@ -215,7 +216,7 @@ def test_finding_plugins_imports_none(install: Install) -> None:
 
     found = find_plugins()
 
-    assert found["depth"] == [PluginEntry("depth", "acme_plugins:Depth", "acme", "2.1")]
+    assert found["depth"] == [Entry("depth", "acme_plugins:Depth", "acme", "2.1")]
     assert imported() == []
 
 
@@ -306,8 +307,8 @@ DESCRIBED = '''
 '''
 
 
-def entry_of(value: str) -> PluginEntry:
-    return PluginEntry("thing", value, "acme", "1.0")
+def entry_of(value: str) -> Entry:
+    return Entry("thing", value, "acme", "1.0")
 
 
 @pytest.mark.parametrize(
@@ -373,7 +374,7 @@ def test_a_built_in_plugin_is_described() -> None:
 def test_a_loaded_plugin_is_the_class_that_its_entry_point_names(install: Install) -> None:
     install(depth=())
 
-    loaded = find_plugin("depth").load()
+    loaded = load_plugin(find_plugin("depth"))
 
     assert issubclass(loaded, Plugin)
     assert loaded is sys.modules["acme_plugins"].Depth
@@ -394,7 +395,7 @@ def test_a_failed_import_names_the_distribution_and_the_reason(
     install_distribution("acme", {"broken": "acme_broken:Broken"}, {"acme_broken": source})
 
     with pytest.raises(PluginLoadError) as raised:
-        find_plugin("broken").load()
+        load_plugin(find_plugin("broken"))
 
     assert str(raised.value) == (
         f"plugin 'broken' (acme 1.0) cannot be imported from acme_broken:Broken: {reason}"
@@ -411,7 +412,7 @@ def test_an_interrupt_while_importing_is_not_taken_for_a_failed_import(
     )
 
     with pytest.raises(KeyboardInterrupt):
-        find_plugin("slow").load()
+        load_plugin(find_plugin("slow"))
 
 
 @pytest.mark.parametrize(
@@ -444,7 +445,7 @@ def test_an_entry_point_that_names_no_plugin_is_refused(
     install_distribution("acme", {"other": value}, {"acme_other": source})
 
     with pytest.raises(PluginLoadError) as raised:
-        find_plugin("other").load()
+        load_plugin(find_plugin("other"))
 
     assert str(raised.value) == (
         f"plugin 'other' (acme 1.0) is not a subclass of ignite_threenet.Plugin: {value}"
@@ -795,7 +796,7 @@ def third_party(third_party_site: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_installed_plugin_is_found_by_its_entry_point() -> None:
     entry = find_plugin("patience")
 
-    assert entry == PluginEntry("patience", "acme_patience:Patience", "acme-patience", "0.3")
+    assert entry == Entry("patience", "acme_patience:Patience", "acme-patience", "0.3")
     assert entry.describe() == "Stop when the accuracy no longer improves."
     assert imported() == []
 
@@ -822,3 +823,11 @@ def test_an_installed_plugin_does_nothing_unless_it_is_named(
     Run(make_config(), ["accuracy"], loaders={"train": make_batches()}).train()
 
     assert imported() == []
+
+
+def test_a_plugin_has_nothing_to_remember_unless_it_says_so() -> None:
+    plugin = Patience()
+
+    plugin.load_state_dict({})
+
+    assert plugin.state_dict() == {}

@@ -224,8 +224,11 @@ def test_the_environment_may_name_the_recipe(make_recipe: MakeRecipe) -> None:
 @pytest.mark.parametrize(
     ("plugins", "expected"),
     [
-        ("", ["accuracy", "best", "timing", "plot", "progress"]),
-        ('plugins = "+ema,no:plot"', ["accuracy", "best", "timing", "progress", "ema"]),
+        ("", ["accuracy", "best", "timing", "plot", "progress", "checkpoint"]),
+        (
+            'plugins = "+ema,no:plot"',
+            ["accuracy", "best", "timing", "progress", "checkpoint", "ema"],
+        ),
         ('plugins = ["timing", "plot"]', ["timing", "plot"]),
         ("plugins = []", []),
     ],
@@ -254,7 +257,7 @@ def test_a_recipe_chooses_plugins_as_a_user_does(
 def test_what_a_user_chooses_adds_to_the_recipe_takes_away_from_it_or_replaces_it(
     make_recipe: MakeRecipe, way: str, chosen: str, expected: list[str]
 ) -> None:
-    make_recipe('plugins = "no:plot,no:best,no:progress,+schedule"')
+    make_recipe('plugins = "no:plot,no:best,no:progress,no:checkpoint,+schedule"')
     Path("run.toml").write_text(f"plugins = {chosen!r}" if way == "file" else "")
     words = ("--plugins", chosen) if way == "command line" else ()
     env = {"IGNITE_THREENET_PLUGINS": chosen} if way == "environment" else {}

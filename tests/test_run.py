@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ignite_threenet import (
     PluginFailedError,
     Run,
     RunConfig,
+    RunInterruptedError,
     Split,
     ThreeNet,
     UnknownNameError,
@@ -415,6 +417,81 @@ class TestPlugins:
         assert (recorder.events, recorder.error) == (["close"], None)
 
 
+class TestInterrupting:
+    @pytest.mark.parametrize("event", [Events.ITERATION_STARTED, Events.ITERATION_COMPLETED])
+    def test_ends_training_after_the_iteration_in_hand(
+        self, make_run: Callable[..., Run], event: Events
+    ) -> None:
+        recorder = Recorder()
+        run = make_run(recorder)
+        run.trainer.add_event_handler(event(once=6), lambda: run.interrupt())
+
+        with pytest.raises(RunInterruptedError) as caught:
+            run.train()
+
+        assert str(caught.value) == "interrupted at epoch 2, iteration 6"
+        assert (caught.value.epoch, caught.value.iteration) == (2, 6)
+        assert recorder.events == ["STARTED", "EPOCH_COMPLETED", "close"]
+        assert recorder.error is caught.value
+        summary = json.loads((run.directory.path / "summary.json").read_text())
+        assert (summary["status"], summary["error"]) == ("interrupted", str(caught.value))
+
+    def test_at_an_epochs_end_waits_for_its_handlers(self, make_run: Callable[..., Run]) -> None:
+        run = make_run("checkpoint")
+        run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=8), lambda: run.interrupt())
+
+        with pytest.raises(RunInterruptedError) as caught:
+            run.train()
+
+        assert [epoch.epoch for epoch in run.history.epochs] == [1, 2]
+        assert caught.value.resumable == run.directory.path
+        assert run.directory.last_saved_iteration() == 8
+
+    def test_is_only_for_a_run_that_trains(self, make_run: Callable[..., Run]) -> None:
+        run = make_run()
+        answers: list[bool] = []
+        run.evaluators["test"].add_event_handler(
+            Events.STARTED, lambda: answers.append(run.interrupt())
+        )
+
+        before = run.interrupt()
+        summary = run.train()
+
+        assert (before, answers, run.interrupt()) == (False, [False], False)
+        assert summary["status"] == "completed"
+
+    def test_a_run_that_ended_lets_others_use_its_directory(
+        self, make_run: Callable[..., Run]
+    ) -> None:
+        run = make_run(Failing())
+        with pytest.raises(PluginFailedError):
+            run.train()
+
+        assert make_run(force=True).train()["status"] == "completed"
+
+
+class TestResuming:
+    def test_a_longer_run_that_was_killed_is_not_taken_for_the_completed_one(
+        self, make_run: Callable[..., Run], tmp_path: Path
+    ) -> None:
+        run = make_run("checkpoint")
+        run.train()
+        longer = Run.resume(run.directory.path, epochs=6, loaders=run.loaders)
+
+        def leave_what_a_kill_would_leave() -> None:
+            longer.save()
+            shutil.copytree(longer.directory.path, tmp_path / "killed")
+
+        longer.trainer.add_event_handler(
+            Events.ITERATION_COMPLETED(once=18), leave_what_a_kill_would_leave
+        )
+        longer.train()
+
+        summary = Run.resume(tmp_path / "killed", loaders=run.loaders).train()
+
+        assert summary["epochs"] == 6
+
+
 class TestChecks:
     def test_several_processes_are_refused(
         self, make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
@@ -501,7 +578,13 @@ class TestRecords:
         assert summary["epochs"] == 3
         assert summary["iterations"] == 12
         assert summary["best_accuracy"]["train"]["epoch"] == 3
-        assert summary["files"] == ["manifest.json", "metrics.jsonl", "best.pt", "summary.json"]
+        assert summary["files"] == [
+            "manifest.json",
+            "metrics.jsonl",
+            "best.pt",
+            "best.safetensors",
+            "summary.json",
+        ]
         assert all((run.directory.path / name).exists() for name in summary["files"])
         assert set(summary["plugins"]) == {"accuracy", "best", "timing"}
 

@@ -7,9 +7,10 @@ import torch
 from conftest import Batches, MakeBatches, MakeConfig
 from ignite.engine import Events
 from ignite_threenet_plugins.accuracy import Accuracy
+from ignite_threenet_plugins.checkpoint import Checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
-from ignite_threenet import ConfigError, OptionError, Run
+from ignite_threenet import ConfigError, OptionError, Run, RunInterruptedError
 
 Loaders = dict[str, Batches]
 
@@ -127,3 +128,36 @@ def test_measuring_changes_nothing_of_the_training(
 
     without, measured = trained_weights("without"), trained_weights("with", Accuracy(every=1))
     assert all(torch.equal(measured[name], without[name]) for name in without)
+
+
+@pytest.mark.parametrize("iteration", [6, 16, 20])
+def test_a_resumed_run_measures_the_same_epochs(
+    loaders: Loaders, make_config: MakeConfig, iteration: int
+) -> None:
+    run = Run(make_config(epochs=5), [Accuracy(every=2), Checkpoint()], loaders=loaders)
+    event = Events.ITERATION_COMPLETED(once=iteration)
+    run.trainer.add_event_handler(event, lambda: run.interrupt())
+    with pytest.raises(RunInterruptedError):
+        run.train()
+
+    resumed = Run.resume(run.directory.path, loaders=loaders)
+    resumed.train()
+
+    assert measured_epochs(resumed) == [2, 4, 5]
+
+
+def test_the_epoch_that_was_measured_last_is_remembered(
+    loaders: Loaders, make_config: MakeConfig
+) -> None:
+    accuracy = Accuracy(every=2)
+    run = Run(make_config(epochs=4), [accuracy], loaders=loaders)
+    run.train()
+    other = Accuracy(every=2)
+    fresh = Run(make_config(out=None), [other], loaders=loaders)
+
+    other.load_state_dict(accuracy.state_dict())
+
+    fresh.trainer.state.epoch = 4
+    other.measure_last(fresh.trainer, fresh)
+    assert accuracy.state_dict() == {"measured_epoch": 4}
+    assert measured_epochs(fresh) == []

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import safetensors.torch
 import torch
 from conftest import MakeBatches, MakeConfig
 from ignite.engine import Engine, Events
 from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.best import Best
+from ignite_threenet_plugins.checkpoint import Checkpoint
 from torch import Tensor
 
-from ignite_threenet import DivergedError, Plugin, Run, option
+from ignite_threenet import DivergedError, Plugin, Run, RunInterruptedError, load_weights, option
 
 Split = Literal["train", "valid", "test"]
 Weights = dict[str, Tensor]
@@ -160,6 +162,20 @@ def test_the_file_holds_the_weights_of_the_final_model(make_experiment: MakeExpe
     assert all(torch.equal(weights[name], each) for name, each in run.model.state_dict().items())
 
 
+def test_all_ways_of_reading_the_weights_give_the_same(make_experiment: MakeExperiment) -> None:
+    run = make_experiment(0.1, 0.3, 0.2).run
+    run.train()
+    path = run.directory.path
+
+    for weights in (
+        load_weights(path / "best.pt"),
+        safetensors.torch.load_file(path / "best.safetensors"),
+    ):
+        assert weights.keys() == run.model.state_dict().keys()
+        pairs = [(weights[name], each) for name, each in run.model.state_dict().items()]
+        assert all(torch.equal(read, own) for read, own in pairs)
+
+
 def test_the_best_model_is_the_one_that_is_tested(make_experiment: MakeExperiment) -> None:
     experiment = make_experiment(0.1, 0.3, 0.2)
     tested: list[int] = []
@@ -302,3 +318,46 @@ def test_the_file_is_written_for_the_cpu(make_experiment: MakeExperiment, tmp_pa
     weights = torch.load(tmp_path / "run" / "best.pt", weights_only=True)
 
     assert {str(each.device) for each in weights.values()} == {"cpu"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "epoch"), [((0.3,), (0.1, 0.2), 1), ((0.1,), (0.2, 0.3), 3)]
+)
+def test_a_resumed_run_remembers_the_best_model(
+    make_batches: MakeBatches,
+    make_config: MakeConfig,
+    before: tuple[float, ...],
+    after: tuple[float, ...],
+    epoch: int,
+) -> None:
+    loaders = {"train": make_batches()}
+
+    def plugins(*scores: float) -> list[Plugin]:
+        return [diary, make_scores(*scores), Accuracy(every=1), Best(), Checkpoint()]
+
+    diary = Diary()
+    run = Run(make_config(), plugins(*before), loaders=loaders)
+    run.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda: run.interrupt())
+    with pytest.raises(RunInterruptedError):
+        run.train()
+    first = diary.weights
+    resumed = Run.resume(run.directory.path, plugins=plugins(*after), loaders=loaders)
+    summary = resumed.train()
+    diary.weights |= first
+
+    experiment = Experiment(resumed, diary)
+    assert experiment.epoch_of_model == epoch
+    assert experiment.epoch_of_file == epoch
+    assert summary["plugins"]["best"] == {"accuracy": 0.3, "epoch": epoch, "file": "best.pt"}
+
+
+def test_where_nothing_was_measured_there_is_no_model_to_remember(
+    make_experiment: MakeExperiment,
+) -> None:
+    best, other = Best(), Best()
+    make_experiment(0.1, best=best)
+    make_experiment(0.1, best=other)
+
+    other.load_state_dict(best.state_dict())
+
+    assert (other.model, other.accuracy, other.epoch) == (None, float("-inf"), 0)

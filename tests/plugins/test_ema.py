@@ -10,10 +10,11 @@ from conftest import MakeBatches, MakeConfig
 from ignite.engine import Engine, Events
 from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.best import Best
+from ignite_threenet_plugins.checkpoint import Checkpoint
 from ignite_threenet_plugins.ema import Ema
 from torch import Tensor, nn
 
-from ignite_threenet import OptionError, Plugin, Run, option
+from ignite_threenet import OptionError, Plugin, Run, RunInterruptedError, option
 
 DECAY = 0.8  # low, so that an average of twelve iterations is far from where it began
 
@@ -319,6 +320,24 @@ def test_where_best_had_nothing_to_choose_from_the_run_ends_with_the_average(
 
     assert "best: nothing was measured, so the run ends with its last model" in caplog.messages
     assert_close(weights_of(run.model), average_by_hand(diary.weights))
+
+
+@pytest.mark.parametrize(("every", "iteration"), [(1, 6), (5, 6), (5, 8), (1, 12)])
+def test_a_resumed_run_ends_with_the_average_of_one_that_was_never_stopped(
+    make_run: MakeRun, every: int, iteration: int
+) -> None:
+    whole = make_run(Accuracy(every=1), Ema(decay=DECAY, every=every), out="whole")
+    whole.train()
+    run = make_run(Accuracy(every=1), Ema(decay=DECAY, every=every), Checkpoint())
+    event = Events.ITERATION_COMPLETED(once=iteration)
+    run.trainer.add_event_handler(event, lambda: run.interrupt())
+    with pytest.raises(RunInterruptedError):
+        run.train()
+
+    resumed = Run.resume(run.directory.path, loaders=run.loaders)
+    resumed.train()
+
+    assert torch.equal(weights_of(resumed.model), weights_of(whole.model))
 
 
 # Options

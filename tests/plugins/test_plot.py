@@ -11,10 +11,11 @@ import torch
 from conftest import MakeBatches, MakeConfig
 from ignite.engine import Events
 from ignite_threenet_plugins.accuracy import Accuracy
+from ignite_threenet_plugins.checkpoint import Checkpoint
 from ignite_threenet_plugins.plot import Plot
 from matplotlib.figure import Figure
 
-from ignite_threenet import DivergedError, OptionError, PluginFailedError, Run
+from ignite_threenet import DivergedError, OptionError, PluginFailedError, Run, RunInterruptedError
 
 MakeRun = Callable[..., Run]
 
@@ -168,7 +169,7 @@ def test_draws_every_few_epochs_where_that_is_asked_for(
     ]
 
 
-def test_draws_what_there_is_when_the_run_is_interrupted(
+def test_draws_nothing_when_the_run_is_stopped_at_once(
     make_run: MakeRun, pictures: list[Picture]
 ) -> None:
     run = make_run(Accuracy(every=1), Plot())
@@ -176,8 +177,32 @@ def test_draws_what_there_is_when_the_run_is_interrupted(
     with pytest.raises(KeyboardInterrupt):
         run.train()
 
-    assert written(run) == {"loss.png", "accuracy.png"}
-    assert pictures[0].curves["last batch"][0] == [1, 2]
+    assert pictures == []
+
+
+def test_draws_nothing_when_the_run_is_interrupted(
+    make_run: MakeRun, pictures: list[Picture]
+) -> None:
+    run = make_run(Accuracy(every=1), Plot())
+    run.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=2), lambda: run.interrupt())
+    with pytest.raises(RunInterruptedError):
+        run.train()
+
+    assert [epoch.epoch for epoch in run.history.epochs] == [1, 2]
+    assert pictures == []
+
+
+def test_a_resumed_run_draws_all_its_epochs(make_run: MakeRun, pictures: list[Picture]) -> None:
+    run = make_run(Checkpoint(), Plot())
+    run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=7), lambda: run.interrupt())
+    with pytest.raises(RunInterruptedError):
+        run.train()
+
+    loaders = {"train": run.loaders["train"], "test": run.loaders["test"]}
+    Run.resume(run.directory.path, loaders=loaders).train()
+
+    (picture,) = pictures
+    assert picture.curves["last batch"][0] == [1, 2, 3]
 
 
 def test_draws_what_there_is_when_the_run_diverges(
@@ -199,9 +224,12 @@ def test_draws_what_there_is_when_the_run_diverges(
 def test_draws_nothing_where_no_epoch_was_finished(
     make_run: MakeRun, pictures: list[Picture]
 ) -> None:
+    def fail() -> None:
+        raise RuntimeError("no data")
+
     run = make_run(Accuracy(), Plot())
-    run.trainer.add_event_handler(Events.STARTED, interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    run.trainer.add_event_handler(Events.STARTED, fail)
+    with pytest.raises(RuntimeError, match="no data"):
         run.train()
 
     assert pictures == []

@@ -1,5 +1,6 @@
 """Tests of the plugin `schedule`."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -9,15 +10,17 @@ import pytest
 import torch
 from conftest import Batches, MakeBatches, MakeConfig
 from ignite.engine import Engine, Events
+from ignite_threenet_plugins.checkpoint import Checkpoint
 from ignite_threenet_plugins.schedule import Schedule
 from torch import nn
 
-from ignite_threenet import OptionError, Plugin, PluginFailedError, Run
+from ignite_threenet import OptionError, Plugin, PluginFailedError, Run, RunInterruptedError
 
 PEAK = 0.1
 KINDS = ("one-cycle", "cosine", "linear", "step", "constant")
 
 RatesOf = Callable[..., list[float]]
+RatesAfter = Callable[..., list[float]]
 
 # What follows the warm-up: the share of the peak, at one of so many iterations.
 AFTER_THE_WARMUP: dict[str, Callable[[int, int], float]] = {
@@ -55,6 +58,35 @@ def rates_of(make_batches: MakeBatches, make_config: MakeConfig) -> RatesOf:
         return [groups[0] for groups in rates.of_groups]
 
     return rates_of
+
+
+@pytest.fixture
+def rates_after(make_batches: MakeBatches, make_config: MakeConfig) -> RatesAfter:
+    """Interrupt a run after an iteration, and give the rates that it has when it is resumed."""
+
+    def rates_after(
+        iteration: int, schedule: Schedule, *, longer: int | None = None, **options: Any
+    ) -> list[float]:
+        def model() -> nn.Module:
+            return nn.Sequential(nn.Linear(784, 10), nn.LogSoftmax(dim=1))
+
+        loaders = {"train": make_batches()}
+        config = make_config(lr=PEAK, **options)
+        plugins = [schedule, Rates(), Checkpoint()]
+        run = Run(config, plugins, model=model(), loaders=loaders)
+        event = Events.ITERATION_COMPLETED(once=iteration)
+        run.trainer.add_event_handler(event, lambda: run.interrupt())
+        with pytest.raises(RunInterruptedError):
+            run.train()
+        resumed_plugins = [dataclasses.replace(schedule), rates := Rates(), Checkpoint()]
+        path = run.directory.path
+        Run.resume(
+            path, epochs=longer, plugins=resumed_plugins, model=model(), loaders=loaders
+        ).train()
+        assert all(len(set(groups)) == 1 for groups in rates.of_groups)
+        return [groups[0] for groups in rates.of_groups]
+
+    return rates_after
 
 
 def test_one_cycle_climbs_to_the_peak_and_falls_to_almost_nothing(rates_of: RatesOf) -> None:
@@ -158,6 +190,29 @@ def test_a_loader_without_a_length_is_refused(
     assert str(raised.value).endswith("schedule: needs a loader whose length is known")
     assert " failed at STARTED" in str(raised.value)
     assert run.history.epochs == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "optimizer", "iteration"),
+    [("one-cycle", "sgd", 6), ("step", "sgd", 8), ("cosine", "muon", 1)],
+)
+def test_a_resumed_run_has_the_rates_of_one_that_was_never_stopped(
+    rates_of: RatesOf, rates_after: RatesAfter, kind: Any, optimizer: str, iteration: int
+) -> None:
+    rates = rates_after(iteration, Schedule(kind=kind), epochs=6, optimizer=optimizer)
+
+    assert rates == rates_of(Schedule(kind=kind), out="whole", optimizer=optimizer)[iteration:]
+
+
+def test_a_run_that_became_longer_has_the_rates_of_the_longer_one(
+    rates_of: RatesOf, rates_after: RatesAfter
+) -> None:
+    schedule = Schedule(kind="linear", warmup=0.0)
+
+    rates = rates_after(6, schedule, epochs=3, longer=6)
+
+    longer = rates_of(Schedule(kind="linear", warmup=0.0), epochs=6, out="whole")
+    assert rates == longer[6:]
 
 
 @pytest.mark.parametrize(

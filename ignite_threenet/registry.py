@@ -1,0 +1,265 @@
+"""Finding what others bring, by name or by file, without importing any of it.
+
+Plugins, models and datasets are found alike: under an entry-point group of installed
+distributions, or in a Python file.
+"""
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .errors import PluginChoiceError, UnknownNameError
+
+
+class LoadFailedError(Exception):
+    """What was found cannot be imported, or is not there; the message says why."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something installed, not imported.
+
+    Attributes:
+        name: the entry point's name.
+        value: what it points to, as ``module:Class``.
+        distribution: the distribution's name.
+        version: the distribution's version.
+    """
+
+    name: str
+    value: str
+    distribution: str
+    version: str
+
+    @property
+    def origin(self) -> str:
+        """The distribution with its version."""
+        return f"{self.distribution} {self.version}".strip()
+
+    def describe(self) -> str:
+        """Give the first line of the docstring, without importing anything."""
+        module, _, attribute = self.value.partition(":")
+        spec = _find_spec(module) if attribute else None
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            return ""
+        return _first_line(Path(spec.origin), attribute.strip())
+
+    def load(self, is_wanted: Callable[[object], bool], what: str) -> Any:
+        """Import it.
+
+        Args:
+            is_wanted: whether an object is one of the kind that is looked for.
+            what: what messages call that kind.
+
+        Raises:
+            LoadFailedError: the import fails, or what it brings is of another kind.
+        """
+        entry_point = importlib.metadata.EntryPoint(self.name, self.value, "")
+        try:
+            loaded = entry_point.load()
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise LoadFailedError(f"cannot be imported from {self.value}: {reason}") from error
+        if not is_wanted(loaded):
+            raise LoadFailedError(f"is not {what}: {self.value}")
+        return loaded
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Something in a Python file, not imported.
+
+    Attributes:
+        path: the file.
+        attribute: its name in the file, or "" for the only one of its kind there.
+    """
+
+    path: Path
+    attribute: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file's name, as that of a plugin."""
+        return self.path.stem.replace("_", "-")
+
+    @property
+    def distribution(self) -> str:
+        """The file's name, in place of a distribution's."""
+        return self.path.name
+
+    @property
+    def version(self) -> str:
+        """The beginning of the SHA-256 digest of the file's content; "" where there is none."""
+        try:
+            return hashlib.sha256(self.path.read_bytes()).hexdigest()[:8]
+        except OSError:
+            return ""
+
+    @property
+    def value(self) -> str:
+        """The file, with the name in it."""
+        return f"{self.path}:{self.attribute}" if self.attribute else str(self.path)
+
+    @property
+    def origin(self) -> str:
+        """The file's name and the beginning of its digest."""
+        return f"{self.distribution} {self.version}".strip()
+
+    def describe(self) -> str:
+        """Give the first line of the docstring, without importing anything."""
+        return _first_line(self.path, self.attribute)
+
+    def load(self, is_wanted: Callable[[object], bool], what: str) -> Any:
+        """Import it; see Entry.load()."""
+        module = _import_file(self.path)
+        if self.attribute:
+            if not is_wanted(getattr(module, self.attribute, None)):
+                raise LoadFailedError(f"is not {what}: {self.value}")
+            return getattr(module, self.attribute)
+        found = {
+            name: value
+            for name, value in vars(module).items()
+            if is_wanted(value) and getattr(value, "__module__", None) == module.__name__
+        }
+        if not found:
+            raise LoadFailedError(f"holds nothing that is {what}")
+        if len(found) > 1:
+            choices = " or ".join(f"{self.path.name}:{name}" for name in found)
+            raise LoadFailedError(f"holds several; choose {choices}")
+        return next(iter(found.values()))
+
+
+def is_file(word: str) -> bool:
+    """Tell whether a word names a Python file, perhaps with something in it, and no entry point.
+
+    Example:
+        >>> is_file("./patience.py"), is_file("patience.py:Patience"), is_file("patience")
+        (True, True, False)
+    """
+    path, _, _ = word.rpartition(":") if ".py:" in word else (word, "", "")
+    return path.endswith(".py")
+
+
+def find_entries(group: str) -> dict[str, list[Entry]]:
+    """List what is installed under an entry-point group, by name, without importing any of it.
+
+    Returns:
+        The entries of each name, sorted; more than one where distributions clash.
+    """
+    found: dict[str, list[Entry]] = {}
+    for entry_point in importlib.metadata.entry_points(group=group):
+        distribution = entry_point.dist
+        entry = Entry(
+            entry_point.name,
+            entry_point.value,
+            distribution.name if distribution else "",
+            distribution.version if distribution else "",
+        )
+        found.setdefault(entry.name, []).append(entry)
+    return {name: sorted(found[name], key=lambda entry: entry.origin) for name in sorted(found)}
+
+
+def find_entry(
+    kind: str, word: str, installed: Mapping[str, list[Entry]], where: str = ""
+) -> Entry | FileEntry:
+    """Find one by its name, or by its file.
+
+    Args:
+        kind: what messages call it: plugin, model, dataset.
+        word: a name, or ``file.py``, or ``file.py:Name``.
+        installed: what find_entries() gave.
+        where: who asks, for the message.
+
+    Raises:
+        UnknownNameError: there is none of that name, or no such file.
+        PluginChoiceError: several distributions bring one of that name.
+    """
+    if is_file(word):
+        return _find_file(kind, word, where)
+    entries = installed.get(word)
+    if not entries:
+        raise UnknownNameError(kind, word, installed, where)
+    if len(entries) > 1:
+        origins = " and ".join(entry.origin for entry in entries)
+        raise PluginChoiceError(
+            word, "", f"comes from several distributions: {origins}; uninstall all but one"
+        )
+    return entries[0]
+
+
+def _find_file(kind: str, word: str, where: str) -> FileEntry:
+    path, attribute = word, ""
+    if ".py:" in word:
+        path, _, attribute = word.rpartition(":")
+    if not Path(path).is_file():
+        raise UnknownNameError(f"{kind} file", path, (), where)
+    return FileEntry(Path(path), attribute)
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under a name of its own; once, as long as it does not change."""
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        stem = re.sub(r"\W", "_", path.stem)
+        name = f"ignite_threenet_file_{stem}_{digest}"
+        if name in sys.modules:
+            return sys.modules[name]
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise LoadFailedError("cannot be imported: it is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise LoadFailedError(f"cannot be imported from {path}: {reason}") from error
+    return module
+
+
+def _first_line(path: Path, name: str) -> str:
+    """Read the first line of a class's or function's docstring; the first class's without one."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+            continue
+        if node.name == name or (not name and isinstance(node, ast.ClassDef)):
+            docstring = ast.get_docstring(node)
+            return docstring.splitlines()[0] if docstring else ""
+    return ""
+
+
+def _find_spec(module: str) -> ModuleSpec | None:
+    """Find a module's file as the import system would, but import no parent package."""
+    top, *parts = module.split(".")
+    spec = _ask_finders(top)
+    for part in parts:
+        if spec is None:
+            return None
+        # A single name, for which no finder looks at a parent package.
+        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations or []))
+    return spec
+
+
+def _ask_finders(name: str) -> ModuleSpec | None:
+    for finder in sys.meta_path:
+        find_spec = getattr(finder, "find_spec", None)
+        spec: ModuleSpec | None = find_spec(name, None) if find_spec else None
+        if spec is not None:
+            return spec
+    return None
