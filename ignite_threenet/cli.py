@@ -7,6 +7,7 @@ plugins that it is asked for, whose options are its own, and with them torch.
 import json
 import logging
 import signal
+import subprocess
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -676,6 +677,39 @@ def show_plugin(name: str, as_json: bool) -> None:
         for spec in specs
     ]
     click.echo(f"\n{_table(rows)}" if specs else "options: none")
+
+
+@plugins.command("new")
+@click.argument("name")
+@click.option("--package", is_flag=True, help="write a distribution that pip installs")
+@click.option("--dir", "directory", default=".", metavar="DIR", help="where to; by default here")
+def new_plugin(name: str, package: bool, directory: str) -> None:
+    """Write a plugin to begin with: one file, or a package with tests."""
+    from .scaffold import write_plugin
+
+    paths = write_plugin(name, Path(directory), package=package)
+    for path in paths:
+        click.echo(path)
+    if package:
+        root = paths[0].parent.parent
+        click.echo(f"next: pip install -e '{root}[dev]' && pytest {root}")
+    else:
+        click.echo(f"next: ignite-threenet run --plugins +./{paths[0]}")
+
+
+@plugins.command("check")
+@click.argument("words", metavar="[NAME|FILE]...", nargs=-1)
+def check_plugins(words: Sequence[str]) -> None:
+    """Look plugins over: import, options, a small run, state, weights; all installed by default.
+
+    Each is imported and run in a process of its own. Exits with 1 where a check fails.
+    """
+    failed = False
+    for word in words or sorted(find_plugins()):
+        command = [sys.executable, "-m", "ignite_threenet.check", word]
+        failed = subprocess.run(command, check=False).returncode != 0 or failed  # noqa: S603
+    if failed:
+        raise click.ClickException("a check failed")
 
 
 _ON_ERROR = {

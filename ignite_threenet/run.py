@@ -443,8 +443,8 @@ class Run:
         """
         batches: Any = trainer._dataloader_iter
         if self._iterations_in_epoch() != trainer.state.epoch_length:
-            # What terminate_epoch() has begun; the next epoch begins its own.
-            trainer._dataloader_iter = None
+            # What terminate_epoch() has begun; the next epoch begins its own, from its start.
+            trainer._dataloader_iter, trainer._init_iter = None, 0
         elif rest := list(islice(batches, 1)):
             trainer._dataloader_iter = chain(rest, batches)
 

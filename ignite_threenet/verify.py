@@ -1,7 +1,7 @@
 """Checks that an interrupted and resumed run ends as one that was never stopped."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from ignite.engine import Events
-from torch import Tensor
+from torch import Tensor, nn
 
 from .config import RunConfig
+from .engines import Batch
 from .errors import RunInterruptedError
 from .plugin import Plugin
 from .run import Run
@@ -22,12 +23,20 @@ MakePlugins = Callable[[], Sequence[Plugin]]
 _TIMES = ("seconds",)
 
 
-def verify_resume(config: RunConfig, make_plugins: MakePlugins) -> dict[str, list[str]]:
+def verify_resume(
+    config: RunConfig,
+    make_plugins: MakePlugins,
+    *,
+    make_model: Callable[[], nn.Module] | None = None,
+    make_loaders: Callable[[], Mapping[str, Iterable[Batch]]] | None = None,
+) -> dict[str, list[str]]:
     """Train once through, and once interrupted half-way in an epoch and resumed; compare.
 
     Args:
         config: what to train; its directory is not used.
         make_plugins: makes the plugins, anew for each of the runs.
+        make_model: makes the network, with the same weights each time; ThreeNet without it.
+        make_loaders: makes the loaders; those of the configured dataset without it.
 
     Returns:
         What differs, by the part of the run: empty lists where nothing does. The parts are
@@ -36,19 +45,27 @@ def verify_resume(config: RunConfig, make_plugins: MakePlugins) -> dict[str, lis
     Raises:
         ThreeNetError: a run fails.
     """
+
+    def parts() -> dict[str, Any]:
+        return {
+            "plugins": make_plugins(),
+            "model": make_model() if make_model is not None else None,
+            "loaders": make_loaders() if make_loaders is not None else None,
+        }
+
     with tempfile.TemporaryDirectory() as scratch:
-        whole = Run(_in(config, Path(scratch, "whole")), make_plugins())
+        whole = Run(_in(config, Path(scratch, "whole")), **parts())
         whole.train()
-        resumed = _train_in_two_parts(_in(config, Path(scratch, "parts")), make_plugins)
-    return _compare(_parts(whole), _parts(resumed))
+        resumed = _train_in_two_parts(_in(config, Path(scratch, "parts")), parts)
+    return _compare(_states(whole), _states(resumed))
 
 
 def _in(config: RunConfig, out: Path) -> RunConfig:
     return replace(config, out=out, force=False)
 
 
-def _train_in_two_parts(config: RunConfig, make_plugins: MakePlugins) -> Run:
-    run = Run(config, make_plugins())
+def _train_in_two_parts(config: RunConfig, parts: Callable[[], dict[str, Any]]) -> Run:
+    run = Run(config, **parts())
 
     @run.trainer.on(Events.ITERATION_COMPLETED)
     def interrupt_half_way() -> None:
@@ -62,7 +79,7 @@ def _train_in_two_parts(config: RunConfig, make_plugins: MakePlugins) -> Run:
 
     with suppress(RunInterruptedError):
         run.train()
-    resumed = Run.resume(run.directory.path, plugins=make_plugins())
+    resumed = Run.resume(run.directory.path, **parts())
     resumed.train()
     return resumed
 
@@ -72,7 +89,7 @@ def _half_way(epochs: int, length: int) -> int:
     return (epochs - 1) // 2 * length + max(length // 2, 1)
 
 
-def _parts(run: Run) -> dict[str, Any]:
+def _states(run: Run) -> dict[str, Any]:
     return {
         "model": run.model.state_dict(),
         "optimizer": run.optimizer.state_dict(),

@@ -1,7 +1,6 @@
 """What several test modules share."""
 
 import logging
-import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,11 +9,13 @@ import torch
 from torch import Tensor
 
 from ignite_threenet import RunConfig, sources
+from ignite_threenet.testing.fixtures import InstallDistribution, install_distribution, run_cli
+
+__all__ = ["InstallDistribution", "install_distribution", "run_cli"]
 
 Batches = list[tuple[Tensor, Tensor]]
 MakeBatches = Callable[..., Batches]
 MakeConfig = Callable[..., RunConfig]
-InstallDistribution = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
@@ -97,29 +98,6 @@ def small_digits(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every server be out of reach."""
     monkeypatch.setattr(sources, "_any_reachable", lambda urls: False)
-
-
-@pytest.fixture
-def install_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallDistribution:
-    """Lay out an installed distribution with plugins, as pip leaves it, and put it on sys.path."""
-
-    def install(
-        name: str, entry_points: dict[str, str], modules: dict[str, str], version: str = "1.0"
-    ) -> Path:
-        site = tmp_path / f"site-{name}"
-        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        lines = [f"{key} = {value}" for key, value in entry_points.items()]
-        (info / "entry_points.txt").write_text("\n".join(["[ignite_threenet.plugins]", *lines, ""]))
-        for module, source in modules.items():
-            path = site / f"{module.replace('.', '/')}.py"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(textwrap.dedent(source))
-        monkeypatch.syspath_prepend(str(site))
-        return site
-
-    return install
 
 
 @pytest.fixture

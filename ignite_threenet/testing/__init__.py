@@ -1,0 +1,276 @@
+"""What a plugin's author needs to test it: real engines, scripted measurements, no data.
+
+The fixtures of ``ignite_threenet.testing.fixtures`` are loaded by a test suite that wants them::
+
+    pytest_plugins = ["ignite_threenet.testing.fixtures"]
+"""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from ignite.metrics import Metric
+from torch import Tensor, nn
+
+from .. import checkpoint
+from ..attachment import AttachableEngine
+from ..config import RunConfig
+from ..engines import Batch, create_evaluator
+from ..errors import CheckpointError
+from ..history import MeasurementRecorder
+from ..options import option_specs
+from ..plugin import Plugin, find_plugins, resolve_plugins
+from ..run import SPLITS, Run
+from ..verify import verify_resume
+
+__all__ = [
+    "TinyModel",
+    "assert_contract",
+    "assert_observes_only",
+    "assert_resumes",
+    "run_plugin",
+    "tiny_loaders",
+]
+
+_PIXELS = 784
+_CLASSES = 10
+
+
+class TinyModel(nn.Sequential):
+    """One layer from 784 pixels to the log-probabilities of 10 classes."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(_PIXELS, _CLASSES), nn.LogSoftmax(dim=1))
+
+
+def tiny_loaders(batches: int = 4, batch_size: int = 16, seed: int = 0) -> dict[str, list[Batch]]:
+    """Make an easy task: one of ten pixels is bright, and says the class.
+
+    Args:
+        batches: batches of each split.
+        batch_size: samples in a batch.
+        seed: what they are drawn by.
+
+    Returns:
+        Batches of (N, 784) float32 and (N,) int64, for ``train``, ``valid`` and ``test``.
+
+    Example:
+        >>> images, labels = tiny_loaders()["train"][0]
+        >>> bool((images[:, :10].argmax(dim=1) == labels).all())
+        True
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def make_batch() -> Batch:
+        labels = torch.randint(_CLASSES, (batch_size,), generator=generator)
+        images = torch.rand(batch_size, _PIXELS, generator=generator)
+        images[torch.arange(batch_size), labels] = 10.0
+        return images, labels
+
+    return {split: [make_batch() for _ in range(batches)] for split in SPLITS}
+
+
+def run_plugin(
+    plugin: Plugin, accuracies: Sequence[float] = (0.1, 0.5, 0.3), *, out: Path | None = None
+) -> Run:
+    """Let a plugin take part in a run whose measurements are given, one after each epoch.
+
+    The engines are the real ones, so events fire as they always do; only what the evaluators
+    measure comes from the script. What the plugin requires takes part too, and the plugin
+    ``accuracy`` measures each epoch.
+
+    Args:
+        plugin: the plugin.
+        accuracies: what is measured, epoch by epoch, on whichever split is asked for; the last
+            one again where more is measured. The loss is 1 less the accuracy.
+        out: the run's directory; a temporary one by default.
+
+    Returns:
+        The run, which has ended: see its ``history``, ``trainer.state``, ``directory``.
+
+    Raises:
+        PluginFailedError: the plugin raised.
+
+    Example:
+        >>> from ignite_threenet import Plugin
+        >>> class Stop(Plugin):
+        ...     def attach(self, run):
+        ...         run.evaluators["train"].add_event_handler(Events.COMPLETED, self.look, run)
+        ...
+        ...     def look(self, evaluator, run):
+        ...         if evaluator.state.metrics["accuracy"] < 0.4:
+        ...             run.trainer.terminate()
+        >>> run = run_plugin(Stop(), accuracies=[0.5, 0.3, 0.9])
+        >>> run.trainer.state.epoch
+        2
+    """
+    directory = out if out is not None else Path(tempfile.mkdtemp(), "run")
+    config = RunConfig(epochs=len(accuracies), out=directory, device="cpu")
+    (accuracy,) = resolve_plugins(["accuracy"])
+    plugins = [accuracy.create(every=1), plugin] if plugin.name != "accuracy" else [plugin]
+    run = _ScriptedRun(accuracies, config, plugins)
+    run.train()
+    return run
+
+
+class _ScriptedRun(Run):
+    """A run whose evaluators measure what a script says."""
+
+    def __init__(
+        self, accuracies: Sequence[float], config: RunConfig, plugins: Iterable[Plugin]
+    ) -> None:
+        self._accuracies = accuracies
+        super().__init__(
+            config, plugins, model=TinyModel(), loaders=tiny_loaders(batches=1, batch_size=2)
+        )
+
+    def _create_evaluator(self, split: str) -> AttachableEngine:
+        metrics = {
+            "accuracy": _Scripted(self._scripted_accuracy),
+            "loss": _Scripted(lambda: 1 - self._scripted_accuracy()),
+        }
+        evaluator = create_evaluator(self.model, metrics, self.device, name=f"evaluators[{split}]")
+        evaluator.lets_errors_pass = True
+        MeasurementRecorder(self.history, split, self.trainer).attach(evaluator)
+        return evaluator
+
+    def _scripted_accuracy(self) -> float:
+        epoch = max(self.trainer.state.epoch, 1)
+        return self._accuracies[min(epoch, len(self._accuracies)) - 1]
+
+
+class _Scripted(Metric):
+    """A metric whose value is given."""
+
+    def __init__(self, value: Callable[[], float]) -> None:
+        self._value = value
+        super().__init__()
+
+    def reset(self) -> None:
+        """Forget nothing."""
+
+    def update(self, output: Any) -> None:
+        """Learn nothing."""
+
+    def compute(self) -> float:
+        """Give the value."""
+        return self._value()
+
+
+def assert_resumes(make_plugin: Callable[[], Plugin], epochs: int = 3) -> None:
+    """Assert that a run with the plugin, interrupted and resumed, ends as one never stopped.
+
+    Args:
+        make_plugin: makes the plugin, anew for each run.
+        epochs: epochs of the runs.
+
+    Raises:
+        AssertionError: something differs; the message says what.
+    """
+    differences = verify_resume(
+        RunConfig(epochs=epochs, lr=0.1, device="cpu"),
+        lambda: [make_plugin()],
+        make_model=_make_model,
+        make_loaders=tiny_loaders,
+    )
+    found = [f"{part}: {places[0]}" for part, places in differences.items() if places]
+    if found:
+        raise AssertionError(f"the resumed run differs: {'; '.join(found)}")
+
+
+def assert_observes_only(make_plugin: Callable[[], Plugin], epochs: int = 3) -> None:
+    """Assert that the weights are the same to the last bit with the plugin and without it.
+
+    They are compared when training ends, before anybody hears of Events.COMPLETED.
+
+    Raises:
+        AssertionError: they differ; the message says which.
+    """
+    with_it = _weights_after([make_plugin()], epochs)
+    without_it = _weights_after([], epochs)
+    differing = [name for name in with_it if not torch.equal(with_it[name], without_it[name])]
+    if differing:
+        raise AssertionError(f"training ends with other weights: {', '.join(differing)}")
+
+
+def _make_model() -> nn.Module:
+    torch.manual_seed(0)
+    return TinyModel()
+
+
+def _weights_after(plugins: Sequence[Plugin], epochs: int) -> Mapping[str, Tensor]:
+    weights: dict[str, Tensor] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        config = RunConfig(epochs=epochs, lr=0.1, out=Path(scratch, "run"), device="cpu")
+        run = _FirstHeard(weights, config, plugins)
+        run.train()
+    return weights
+
+
+class _FirstHeard(Run):
+    """A run that notes its weights at Events.COMPLETED, before its plugins can."""
+
+    def __init__(
+        self, weights: dict[str, Tensor], config: RunConfig, plugins: Iterable[Plugin]
+    ) -> None:
+        self._weights = weights
+        super().__init__(config, plugins, model=_make_model(), loaders=tiny_loaders())
+
+    def _create_trainer(self) -> AttachableEngine:
+        trainer = super()._create_trainer()
+        trainer.add_event_handler(Events.COMPLETED, self._note_weights)
+        return trainer
+
+    def _note_weights(self) -> None:
+        self._weights.update(checkpoint.copy_weights(self.model))
+
+
+def assert_contract(cls: type[Plugin], **options: Any) -> None:
+    """Assert what every plugin promises by being one.
+
+    It has a docstring and help for each option; what it requires is installed; it can be made
+    anew for each run, and one that was closed at once holds nothing; its state is plain values
+    and tensors, and comes back from a checkpoint as it went.
+
+    Args:
+        cls: the plugin's class.
+        **options: what it is made with.
+
+    Raises:
+        AssertionError: it breaks a promise; the message says which.
+    """
+    problems = [*find_contract_problems(cls, **options)]
+    if problems:
+        raise AssertionError("; ".join(problems))
+
+
+def find_contract_problems(cls: type[Plugin], **options: Any) -> Iterator[str]:
+    """Say which promises a plugin breaks; see assert_contract()."""
+    if not (cls.__dict__.get("__doc__") or "").strip() or (cls.__doc__ or "").startswith(
+        f"{cls.__name__}("
+    ):
+        yield f"{cls.__name__} has no docstring, so nobody learns from 'plugins list' what it does"
+    for spec in option_specs(cls):
+        if not spec.help.strip():
+            yield f"the option {spec.name!r} has no help"
+    installed = find_plugins()
+    for name in cls.requires:
+        if name not in installed:
+            yield f"it requires {name!r}, which is not installed"
+    yield from _find_state_problems(cls, options)
+
+
+def _find_state_problems(cls: type[Plugin], options: Mapping[str, Any]) -> Iterator[str]:
+    run = run_plugin(cls(**options))
+    plugin = next(each for each in run.plugins.values() if type(each) is cls)
+    state = dict(plugin.state_dict())
+    try:
+        copy = checkpoint.decode(checkpoint.encode(state, where="state_dict()"))
+    except CheckpointError as error:
+        yield str(error)
+        return
+    if set(copy) != set(state):
+        yield "its state_dict() does not come back from a checkpoint as it went"

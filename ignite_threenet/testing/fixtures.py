@@ -1,0 +1,66 @@
+"""Fixtures for pytest; load them by ``pytest_plugins = ["ignite_threenet.testing.fixtures"]``."""
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from .. import cli
+from ..plugin import ENTRY_POINT_GROUP
+
+InstallDistribution = Callable[..., Path]
+RunCli = Callable[..., Result]
+
+
+@pytest.fixture
+def install_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallDistribution:
+    """Lay out an installed distribution, as pip leaves it, and put it on sys.path for a test.
+
+    The fixture is a function of the distribution's name, its entry points (``name`` to
+    ``module:Class``), its modules (name to source), and perhaps a version and a group; it gives
+    the directory.
+    """
+
+    def install(
+        name: str,
+        entry_points: Mapping[str, str],
+        modules: Mapping[str, str],
+        version: str = "1.0",
+        group: str = ENTRY_POINT_GROUP,
+    ) -> Path:
+        site = tmp_path / f"site-{name}"
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        lines = [f"{key} = {value}" for key, value in entry_points.items()]
+        (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
+        for module, source in modules.items():
+            path = site / f"{module.replace('.', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(source))
+        monkeypatch.syspath_prepend(str(site))
+        return site
+
+    return install
+
+
+@pytest.fixture
+def run_cli() -> RunCli:
+    """Run the command line in this process: ``run_cli("plugins", "list").stdout``.
+
+    The result has ``exit_code``, ``stdout`` and ``stderr``, with messages as a user sees them.
+    """
+
+    def run(*words: str, env: Mapping[str, str] | None = None) -> Result:
+        return CliRunner(env=env).invoke(_main, words)
+
+    return run
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def _main(words: Sequence[str]) -> None:
+    cli.main(words)
