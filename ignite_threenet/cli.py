@@ -652,7 +652,7 @@ def _entry_facts(entry: Entry | FileEntry) -> dict[str, Any]:
 
 
 @plugins.command("show")
-@click.argument("name")
+@click.argument("name", metavar="NAME|FILE")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def show_plugin(name: str, as_json: bool) -> None:
     """Show a plugin's options, defaults and requirements."""
@@ -673,7 +673,7 @@ def show_plugin(name: str, as_json: bool) -> None:
     click.echo(f"when it fails: {_ON_ERROR[plugin.on_error]}")
     rows = [("option", "default", "allowed", "meaning")]
     rows += [
-        (f"--{name}.{spec.flag_name}", str(plain(spec.default)), spec.allowed, spec.help)
+        (f"--{entry.name}.{spec.flag_name}", str(plain(spec.default)), spec.allowed, spec.help)
         for spec in specs
     ]
     click.echo(f"\n{_table(rows)}" if specs else "options: none")

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows alone has it
@@ -20,7 +21,9 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
         _sync_directory(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        # What cannot even be removed, on a disk that turned read-only, must not hide why.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
