@@ -12,6 +12,7 @@ class Patience(Plugin):
     """Stop when the accuracy no longer improves."""
 
     requires = ("accuracy",)
+    changes_training = True
     split: str = option(
         "train", help="split whose accuracy is watched", choices=("train", "valid", "test")
     )

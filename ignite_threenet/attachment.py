@@ -91,7 +91,8 @@ class AttachableEngine(Engine):
             return super().add_event_handler(event_name, handler, *args, **kwargs)
         owner = _owner.get()
         event = describe_event(event_name)
-        guarded = _GuardedHandler(handler, owner, event) if owner else handler
+        where = event if self.name == "trainer" else f"{self.name} {event}"
+        guarded = _GuardedHandler(handler, owner, where) if owner else handler
         handle = super().add_event_handler(event_name, guarded, *args, **kwargs)
         self.registrations.append(
             Registration(self.name, event, _qualified_name(handler), owner.name if owner else None)

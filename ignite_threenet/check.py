@@ -20,7 +20,7 @@ import torch
 from .config import RunConfig
 from .errors import ConfigError, ThreeNetError
 from .options import option_specs
-from .plugin import Plugin, find_plugin, find_plugins, load_plugin, resolve_plugins
+from .plugin import Plugin, find_plugin, load_plugin, resolve_plugins
 from .registry import Entry, FileEntry
 from .run import Run
 from .testing import TinyModel, assert_observes_only, assert_resumes, tiny_loaders
@@ -54,16 +54,17 @@ class Finding:
 
 
 def check_plugin(word: str) -> Iterator[Finding]:
-    """Look a plugin over; the checks that follow a failed import are left out.
+    """Look a plugin over; the checks that need what has failed are left out.
 
     Args:
         word: its name, or ``file.py``, or ``file.py:Name``.
-
-    Raises:
-        UnknownNameError: there is none.
     """
-    yield _check_name(word)
-    entry = find_plugin(word)
+    try:
+        entry = find_plugin(word)
+    except ThreeNetError as error:
+        yield Finding("name", [str(error)])
+        return
+    yield Finding("name")
     start = time.perf_counter()
     try:
         cls = load_plugin(entry)
@@ -71,31 +72,26 @@ def check_plugin(word: str) -> Iterator[Finding]:
         yield Finding("import", [str(error)])
         return
     yield _check_import(entry, time.perf_counter() - start)
-    yield Finding("options", [*_find_option_problems(cls)])
+    yield Finding("options", [*_find_option_problems(entry.name, cls)])
     try:
         plugin = _make(word)
-    except Exception as error:
-        yield Finding("construction", [f"{_spell(error)}; give every option a default"])
+    except ThreeNetError as error:
+        yield Finding("construction", [str(error)])
+        return
+    except (Exception, SystemExit) as error:
+        yield Finding("construction", [_spell(error)])
         return
     finding = _check_run(word, plugin)
     yield finding
     if finding.problems:
         return
-    yield Finding("contract", [*find_problems(cls)])
-    yield _check_assertion("state", lambda: assert_resumes(lambda: _make(word)))
-    yield _check_observation(word, cls)
+    yield _check_contract(cls)
+    yield _check_state(word)
+    yield _check_weights(word, cls)
 
 
 def _make(word: str) -> Plugin:
     return next(each for each in reversed(resolve_plugins([word]))).create()
-
-
-def _check_name(word: str) -> Finding:
-    entries = find_plugins().get(word, [])
-    if len(entries) > 1:
-        origins = " and ".join(entry.origin for entry in entries)
-        return Finding("name", [f"{word!r} comes from {origins}; rename one, or uninstall it"])
-    return Finding("name")
 
 
 def _check_import(entry: Entry | FileEntry, seconds: float) -> Finding:
@@ -107,13 +103,15 @@ def _check_import(entry: Entry | FileEntry, seconds: float) -> Finding:
     return Finding("import", problems, f"{entry.origin}, {seconds:.2f} s")
 
 
-def _find_option_problems(cls: type[Plugin]) -> Iterator[str]:
+def _find_option_problems(plugin: str, cls: type[Plugin]) -> Iterator[str]:
     taken = {spec.name for spec in option_specs(RunConfig)}
     for spec in option_specs(cls):
         if not spec.help.strip():
             yield f"{spec.name!r} has no help; say what it does, and its unit"
-        if spec.name in taken:
-            yield f"{spec.name!r} is also an option of the run; choose another name"
+        # As environment variables are named: --data.dir would be --data-dir.
+        name = f"{plugin.replace('-', '_')}_{spec.name}"
+        if name in taken:
+            yield f"{spec.name!r} is taken for the run's option {name!r}; choose another name"
 
 
 @dataclass
@@ -230,25 +228,40 @@ def _has_hooks(module: torch.nn.Module) -> bool:
     return any(getattr(module, kind, None) for kind in kinds)
 
 
-def _check_assertion(check: str, assertion: Callable[[], None]) -> Finding:
+def _check_contract(cls: type[Plugin]) -> Finding:
+    try:
+        return Finding("contract", [*find_problems(cls)])
+    except (Exception, SystemExit) as error:
+        return Finding("contract", [_spell(error)])
+
+
+def _check_state(word: str) -> Finding:
+    advice = "see Plugin.state_dict()"
+    return _check_assertion(
+        "state", lambda: assert_resumes(lambda: _make(word)), advice, "interrupted and resumed"
+    )
+
+
+def _check_weights(word: str, cls: type[Plugin]) -> Finding:
+    if cls.changes_training:
+        return Finding("weights", note="it says that it changes the training")
+    advice = "say changes_training = True, or do not touch what training uses"
+    return _check_assertion(
+        "weights",
+        lambda: assert_observes_only(lambda: _make(word)),
+        advice,
+        "the same with it and without it",
+    )
+
+
+def _check_assertion(check: str, assertion: Callable[[], None], advice: str, note: str) -> Finding:
     try:
         assertion()
     except AssertionError as error:
-        return Finding(check, [f"{error}; see Plugin.state_dict()"])
-    except Exception as error:
+        return Finding(check, [f"{error}; {advice}"])
+    except (Exception, SystemExit) as error:
         return Finding(check, [_spell(error)])
-    return Finding(check, note="interrupted and resumed")
-
-
-def _check_observation(word: str, cls: type[Plugin]) -> Finding:
-    if cls.changes_training:
-        return Finding("weights", note="it says that it changes the training")
-    try:
-        assert_observes_only(lambda: _make(word))
-    except AssertionError as error:
-        advice = "say changes_training = True, or do not touch what training uses"
-        return Finding("weights", [f"{error}; {advice}"])
-    return Finding("weights", note="the same with it and without it")
+    return Finding(check, note=note)
 
 
 def _spell(error: BaseException) -> str:
@@ -268,6 +281,9 @@ def main() -> None:
         for finding in check_plugin(word):
             failed = failed or bool(finding.problems)
             print(f"  {finding.spell()}", flush=True)
+    if any(not each.daemon for each in threading.enumerate() if each != threading.main_thread()):
+        # Else Python would wait for the threads that a plugin has left running.
+        os._exit(1)
     sys.exit(1 if failed else 0)
 
 

@@ -6,6 +6,7 @@ plugins that it is asked for, whose options are its own, and with them torch.
 
 import json
 import logging
+import shlex
 import signal
 import subprocess
 import sys
@@ -408,7 +409,13 @@ def _explain_unknown_option(error: click.NoSuchOption, chosen: Sequence[ChosenPl
         ) from error
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_CONTEXT_SETTINGS: dict[str, Any] = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 100,
+}
+
+
+@click.group(context_settings=_CONTEXT_SETTINGS)
 @click.version_option(package_name="ignite-threenet")
 def cli() -> None:
     """Train a network with PyTorch-Ignite engines; everything beyond the loop is a plugin."""
@@ -692,9 +699,12 @@ def new_plugin(name: str, package: bool, directory: str) -> None:
         click.echo(path)
     if package:
         root = paths[0].parent.parent
-        click.echo(f"next: pip install -e '{root}[dev]' && pytest {root}")
+        click.echo(
+            f"next: pip install -e {shlex.quote(f'{root}[dev]')} && pytest {shlex.quote(str(root))}"
+        )
     else:
-        click.echo(f"next: ignite-threenet run --plugins +./{paths[0]}")
+        file = paths[0] if paths[0].is_absolute() else f"./{paths[0]}"
+        click.echo(f"next: ignite-threenet run --plugins {shlex.quote(f'+{file}')}")
 
 
 @plugins.command("check")
@@ -706,7 +716,8 @@ def check_plugins(words: Sequence[str]) -> None:
     """
     failed = False
     for word in words or sorted(find_plugins()):
-        command = [sys.executable, "-m", "ignite_threenet.check", word]
+        # -P: what lies around here must not hide a module.
+        command = [sys.executable, "-P", "-m", "ignite_threenet.check", word]
         failed = subprocess.run(command, check=False).returncode != 0 or failed  # noqa: S603
     if failed:
         raise click.ClickException("a check failed")
@@ -746,3 +757,25 @@ def _set_up_logging(*, quiet: bool, verbose: bool) -> None:
     logger.setLevel(level)
     # Ignite reports each error that passes through an engine; here it is told once, as a message.
     logging.getLogger("ignite").setLevel(logging.INFO if verbose else logging.CRITICAL)
+
+
+def describe_commands() -> str:
+    """Put the help of every command into one page of Markdown, which docs/cli.md is."""
+    page = ["# The command line", "", "Written from `--help`, with the default plugins.", ""]
+    for words, command in _walk(cli, ("ignite-threenet",)):
+        context = click.Context(
+            command, info_name=" ".join(words), terminal_width=100, **_CONTEXT_SETTINGS
+        )
+        if isinstance(command, _RunCommand):
+            context.meta[_CHOSEN_KEY] = resolve_plugins(DEFAULT_PLUGINS)
+        page += [f"## {' '.join(words)}", "", "```", command.get_help(context).rstrip(), "```", ""]
+    return "\n".join(page)
+
+
+def _walk(
+    command: click.Command, words: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield words, command
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands):
+            yield from _walk(command.commands[name], (*words, name))

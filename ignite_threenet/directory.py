@@ -1,8 +1,10 @@
 """The directory that a run writes into."""
 
 import json
+import logging
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
@@ -15,7 +17,9 @@ from torch import nn
 
 from . import checkpoint
 from .errors import CheckpointError, DirectoryError
-from .files import write_atomically
+from .files import is_temporary, make_directory, remove_temporaries, write_atomically
+
+logger = logging.getLogger(__package__)
 
 MANIFEST = "manifest.json"
 METRICS = "metrics.jsonl"
@@ -62,7 +66,7 @@ class RunDirectory:
         check_usable(path, force=force)
         directory = cls(path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_directory(path)
             directory._acquire_lock()
             # Again, because another run may have come and gone in between.
             check_usable(path, force=force)
@@ -103,6 +107,7 @@ class RunDirectory:
             self._lock.acquire()
         except Timeout as error:
             raise DirectoryError(self.path, f"is in use by {_spell_owner(owner)}") from error
+        remove_temporaries(self.path)
         # Not in the lock's own file: others may truncate it, and Windows lets nobody write there.
         owner.write_text(f"{os.getpid()}\n", encoding="utf-8")
 
@@ -142,8 +147,7 @@ class RunDirectory:
         Raises:
             ValueError: name is not a plain file name, or is one that the run itself writes.
         """
-        if name != Path(name).name or name in _RESERVED or _CHECKPOINT.fullmatch(name):
-            raise ValueError(f"{name!r} is not a plain name that is free in a run's directory")
+        self._check_free(name)
         self._note(name)
         path = self.path / name
         write_atomically(path, content)
@@ -169,10 +173,10 @@ class RunDirectory:
         path = self.path / f"checkpoint-{iteration:08}.pt"
         try:
             write_atomically(path, content)
-            for old in self.checkpoints()[keep:]:
-                old.unlink()
         except OSError as error:
             raise CheckpointError(path, f"cannot be written: {error.strerror}") from error
+        for old in self.checkpoints()[keep:]:
+            _remove_checkpoint(old)
         return path
 
     def checkpoints(self) -> list[Path]:
@@ -189,11 +193,31 @@ class RunDirectory:
         self._note(name)
         write_atomically(self.path / name, "".join(f"{line}\n" for line in lines).encode())
 
+    def make_folder(self, name: str) -> Path:
+        """Make a folder of the run, for what writes its files by itself.
+
+        Raises:
+            ValueError: name is not a plain name, or is one that the run itself writes.
+        """
+        self._check_free(name)
+        self._note(f"{name}/")
+        path = self.path / name
+        path.mkdir(exist_ok=True)
+        return path
+
     def append_line(self, name: str, line: str) -> None:
         """Add a line to a file of the run, in one piece."""
         self._note(name)
-        with (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+        path = self.path / name
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+
+    def _check_free(self, name: str) -> None:
+        if not _is_plain(name) or name in _RESERVED or _CHECKPOINT.fullmatch(name):
+            raise ValueError(f"{name!r} is not a plain name that is free in a run's directory")
 
     def _note(self, name: str) -> None:
         """List a file before it is written, so that none is ever left unlisted."""
@@ -226,7 +250,7 @@ def check_usable(path: Path, *, force: bool = False) -> None:
             raise DirectoryError(
                 path, "holds a run; choose another --out, or replace it by --force"
             )
-    elif set(names) - {LOCK, OWNER}:
+    elif any(name not in (LOCK, OWNER) and not is_temporary(name) for name in names):
         raise DirectoryError(path, "is not empty and holds no run; choose another --out")
 
 
@@ -240,6 +264,14 @@ def _iteration_of(checkpoint: Path) -> int:
     return int(match[1]) if match else -1
 
 
+def _remove_checkpoint(path: Path) -> None:
+    """Remove one that is no longer needed; where that fails, the run can go on."""
+    try:
+        path.unlink()
+    except OSError as error:
+        logger.warning("%s: cannot be removed: %s", path, error.strerror)
+
+
 def _spell_owner(owner: Path) -> str:
     """Name the process that uses a directory."""
     try:
@@ -249,9 +281,16 @@ def _spell_owner(owner: Path) -> str:
 
 
 def _plain_names(listed: object) -> list[str]:
-    """Give those that are plain names in this directory: no manifest may point elsewhere."""
-    names = listed if isinstance(listed, list) else []
-    return [name for name in names if isinstance(name, str) and name == Path(name).name]
+    """Give those that are plain names in this directory: no manifest may point elsewhere.
+
+    A folder's name ends with a slash.
+    """
+    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    return [name for name in names if _is_plain(name.removesuffix("/"))]
+
+
+def _is_plain(name: str) -> bool:
+    return name not in ("", ".", "..") and name == Path(name).name
 
 
 def _remove_run(path: Path) -> None:
@@ -259,8 +298,13 @@ def _remove_run(path: Path) -> None:
     checkpoints = [entry.name for entry in path.iterdir() if _CHECKPOINT.fullmatch(entry.name)]
     listed = _plain_names(_read_json(path / MANIFEST).get("files"))
     for name in [*checkpoints, *listed]:
-        if name not in (MANIFEST, LOCK, OWNER) and (path / name).is_file():
-            (path / name).unlink()
+        entry = path / name
+        if name in (MANIFEST, LOCK, OWNER):
+            continue
+        if name.endswith("/") and entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.is_file():
+            entry.unlink()
     (path / MANIFEST).unlink(missing_ok=True)
 
 

@@ -1,10 +1,12 @@
 """Writing files so that a reader finds the old content or the new, never a part."""
 
 import os
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
 
+_TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}")
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows alone has it
 
 
@@ -27,6 +29,27 @@ def write_atomically(path: Path, content: bytes) -> None:
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory with its parents, and have their names on the disk; it may be there."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        _sync_directory(made.parent)
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file is what write_atomically() leaves where its process was killed."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def remove_temporaries(directory: Path) -> None:
+    """Remove what killed processes left; nobody may be writing there."""
+    for entry in directory.iterdir():
+        if is_temporary(entry.name):
+            with suppress(OSError):
+                entry.unlink()
 
 
 def _write_new(path: Path, content: bytes) -> None:

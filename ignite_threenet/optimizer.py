@@ -54,6 +54,10 @@ class JoinedOptimizer(Optimizer):
         # The parts' own groups, so that a schedule of the learning rate reaches them.
         self.param_groups = groups
 
+    def __getstate__(self) -> dict[str, Any]:
+        # torch's own leaves out what it does not know, so that a copy would have no parts.
+        return {**super().__getstate__(), "_parts": self._parts}
+
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Let each part take its step."""
         loss = closure() if closure is not None else None

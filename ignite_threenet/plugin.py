@@ -145,7 +145,7 @@ class ChosenPlugin:
             return self.cls(**options)
         except ThreeNetError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
             raise PluginLoadError(
                 self.name, self.distribution, f"refuses its options: {reason}"
@@ -193,7 +193,8 @@ def load_plugin(entry: Entry | FileEntry) -> type[Plugin]:
             entry.name,
             entry.origin,
             f"was written for version {cls.api} of the plugins' interface, and this "
-            f"ignite-threenet {version('ignite-threenet')} has version {API}",
+            f"ignite-threenet {version('ignite-threenet')} has version {API}; upgrade "
+            f"{'ignite-threenet' if cls.api > API else 'the plugin'}",
         )
     return cls
 
@@ -210,7 +211,7 @@ def split_name(word: str) -> tuple[str, str]:
         (('best', 'best'), ('second', 'best'), ('my-patience', './my_patience.py:Patience'))
     """
     name, equals, target = word.partition("=")
-    if equals and not is_file(name):
+    if equals and _NAME.fullmatch(name.strip()):
         return name.strip(), target.strip()
     if is_file(word):
         path = word.rpartition(":")[0] if ".py:" in word else word
@@ -240,7 +241,10 @@ def select_plugins(items: Iterable[str], default: Sequence[str]) -> tuple[list[s
     removed = {word[3:].strip() for word in words if word.startswith("no:")}
     base = plain if plain else list(default)
     chosen = dict.fromkeys(name for name in [*base, *added] if name != "none")
-    return [word for word in chosen if split_name(word)[0] not in removed], removed
+    names = {word: split_name(word)[0] for word in chosen}
+    # What was only named to be taken away need not be installed under that name.
+    aliases = {name for word, name in names.items() if name != word}
+    return [word for word in chosen if names[word] not in removed], removed - aliases
 
 
 def resolve_plugins(
@@ -287,10 +291,13 @@ class _Resolver:
             raise TypeError(f"plugins: {item!r} is not a name or a plugin; a class is called")
         name, target = (item.name,) * 2 if isinstance(item, Plugin) else split_name(item)
         if not _NAME.fullmatch(name):
-            raise PluginChoiceError(name, "", "has no name of letters, digits, '-', '_' and '.'")
+            problem = "cannot be a name (letters, digits, -_.); use NAME=FILE"
+            raise PluginChoiceError(name, "", problem)
         is_other = self._targets.setdefault(name, target) != target
         if is_other or (isinstance(item, Plugin) and name in self._instances):
-            raise PluginChoiceError(name, "", "is given twice; a run has one of each name")
+            raise PluginChoiceError(
+                name, "", f"is given twice; a second one needs a name of its own: other={name}"
+            )
         if isinstance(item, Plugin):
             # It goes before an installed one of its name.
             self._instances[name] = item
@@ -324,6 +331,9 @@ class _Resolver:
             return ChosenPlugin(name, cls, origin, instance.required_by, use, instance)
         use = self._targets.get(name, name)
         found = find_plugin(use, parent, self._installed)
+        if isinstance(found, FileEntry):
+            # As seen from anywhere, where a saved run goes on.
+            use = FileEntry(found.path.absolute(), found.attribute).value
         required_by = None if name in self._targets else parent
         return ChosenPlugin(name, load_plugin(found), found.origin, required_by, use)
 

@@ -72,9 +72,15 @@ def _cuda_states() -> list[torch.Tensor]:
 
 
 def _generators(loader: object) -> list[torch.Generator]:
-    owners = (loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None))
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    owners = (
+        loader,
+        batch_sampler,
+        *(getattr(each, "sampler", None) for each in (loader, batch_sampler)),
+    )
     found = (getattr(owner, "generator", None) for owner in owners)
-    return [generator for generator in found if isinstance(generator, torch.Generator)]
+    generators = {id(each): each for each in found if isinstance(each, torch.Generator)}
+    return list(generators.values())
 
 
 def _as_lists(value: Any) -> Any:

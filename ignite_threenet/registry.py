@@ -133,7 +133,7 @@ class FileEntry:
         if not found:
             raise LoadFailedError(f"holds nothing that is {what}")
         if len(found) > 1:
-            choices = " or ".join(f"{self.path.name}:{name}" for name in found)
+            choices = " or ".join(f"{self.path}:{name}" for name in found)
             raise LoadFailedError(f"holds several; choose {choices}")
         return next(iter(found.values()))
 

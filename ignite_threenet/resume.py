@@ -246,7 +246,8 @@ def _capture_plugin(run: "Run", plugin: Plugin) -> dict[str, Any]:
         "use": plugin.use,
         "distribution": plugin.distribution,
         "options": _options_of(plugin),
-        "state": attachment.call("state_dict", plugin.state_dict) or {},
+        # None of one that was detached: it begins anew.
+        "state": attachment.call("state_dict", plugin.state_dict),
     }
 
 
@@ -380,8 +381,9 @@ def restore(saved: SavedRun, run: "Run") -> None:
         raise CheckpointError(saved.path, f"does not fit this run: {reason}") from error
     states = {each["name"]: each["state"] for each in saved.plugins}
     for attachment in run.attachments:
-        plugin = attachment.plugin
-        attachment.call("load_state_dict", plugin.load_state_dict, states[plugin.name])
+        plugin, state = attachment.plugin, states[attachment.name]
+        if state is not None:
+            attachment.call("load_state_dict", plugin.load_state_dict, state)
     set_random_state(content["random"], run.loaders["train"])
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -262,6 +263,10 @@ class Run:
     def random_state(self) -> dict[str, Any]:
         """Read the state of all random generators that the training may draw from."""
         return get_random_state(self.loaders.get("train"))
+
+    def keep_random_state(self) -> AbstractContextManager[None]:
+        """Put all random generators back after a block that draws from them."""
+        return keep_random_state(self.loaders.get("train"))
 
     def save(self, keep: int = 2) -> Path:
         """Write a checkpoint to go on from, between two iterations.

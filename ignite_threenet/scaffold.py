@@ -1,5 +1,7 @@
 """What ``plugins new`` writes: a plugin to begin with, alone or as a package."""
 
+import importlib.util
+import keyword
 import re
 from pathlib import Path
 from string import Template
@@ -8,6 +10,9 @@ from .errors import ConfigError
 from .plugin import find_plugins
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+# What the plugin's file imports; its class is called otherwise.
+_IMPORTED = ("Any", "Engine", "Events", "Mapping", "Plugin", "Run")
 
 _PLUGIN = Template('''"""A plugin of ignite-threenet."""
 
@@ -109,6 +114,7 @@ testpaths = ["tests"]
 
 [tool.mypy]
 strict = true
+exclude = ["^build/"]
 
 [tool.ruff]
 line-length = 100
@@ -170,9 +176,9 @@ def write_plugin(name: str, directory: Path, *, package: bool = False) -> list[P
     Raises:
         ConfigError: the name cannot be used, or something is there already.
     """
-    _check_name(name)
     module = f"ignite_threenet_{name}".replace("-", "_") if package else name.replace("-", "_")
-    words = {"name": name, "module": module, "cls": name.title().replace("-", "")}
+    _check_name(name, module)
+    words = {"name": name, "module": module, "cls": _class_name(name)}
     if package:
         contents = _package_contents(directory / f"ignite-threenet-{name}", module)
     else:
@@ -201,8 +207,14 @@ def _package_contents(root: Path, module: str) -> dict[Path, Template]:
     }
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+def _class_name(name: str) -> str:
+    cls = name.title().replace("-", "")
+    return f"{cls}Plugin" if cls in _IMPORTED or keyword.iskeyword(cls) else cls
+
+
+def _check_name(name: str, module: str) -> None:
+    # To the command line, none is no plugin.
+    if not _NAME.fullmatch(name) or name == "none":
         raise ConfigError(
             f"plugins new: {name!r} is no name; expected words of a-z and 0-9 joined by '-', "
             "such as my-plugin"
@@ -212,4 +224,9 @@ def _check_name(name: str) -> None:
         raise ConfigError(
             f"plugins new: {name!r} is installed already, from {entries[0].origin}; "
             "choose another name"
+        )
+    if importlib.util.find_spec(module) is not None:
+        raise ConfigError(
+            f"plugins new: there is a Python module {module!r} already, which the new one would "
+            "hide; choose another name"
         )

@@ -117,7 +117,7 @@ def _differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
         for index, (mine, theirs) in enumerate(zip(one, other, strict=False)):
             yield from _differences(mine, theirs, f"{where}[{index}]")
     elif not _is_same(one, other):
-        yield f"{where}: {_spell(one)} and {_spell(other)}"
+        yield f"{where}: {_spell_difference(one, other)}"
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -125,6 +125,13 @@ def _is_same(one: Any, other: Any) -> bool:
         return one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu())
     # By their spelling, in which NaN is the same as NaN.
     return type(one) is type(other) and repr(one) == repr(other)
+
+
+def _spell_difference(one: Any, other: Any) -> str:
+    if isinstance(one, Tensor) and isinstance(other, Tensor) and one.shape == other.shape:
+        largest = (one.double().cpu() - other.double().cpu()).abs().max().item()
+        return f"tensors {tuple(one.shape)} that differ by up to {largest:.3g}"
+    return f"{_spell(one)} and {_spell(other)}"
 
 
 def _spell(value: Any) -> str:

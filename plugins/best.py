@@ -29,7 +29,7 @@ class Best(Plugin):
         split: str = self.split if self.split is not None else getattr(accuracy, "split", "train")
         evaluator = run.require_split(split, f"{self.name}.split")
         if split != getattr(accuracy, "split", split):
-            logger.warning("best: watches %r, which 'accuracy' does not measure", split)
+            logger.warning("%s: watches %r, which 'accuracy' does not measure", self.name, split)
         self._listener = evaluator.add_event_handler(Events.COMPLETED, self.compare, run)
         run.trainer.add_event_handler(Events.COMPLETED, self.restore, run)
 
@@ -46,7 +46,9 @@ class Best(Plugin):
         """Let the run end with the best model."""
         self._listener.remove()
         if self.model is None:
-            logger.warning("best: nothing was measured, so the run ends with its last model")
+            logger.warning(
+                "%s: nothing was measured, so the run ends with its last model", self.name
+            )
         else:
             run.model.load_state_dict(self.model.state_dict())
 
@@ -67,4 +69,6 @@ class Best(Plugin):
 
 
 def _is_finite(model: nn.Module) -> bool:
-    return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
+    # Infinities have their place in a buffer, such as a mask.
+    weights_are = all(bool(parameter.isfinite().all()) for parameter in model.parameters())
+    return weights_are and not any(bool(buffer.isnan().any()) for buffer in model.buffers())

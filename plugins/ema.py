@@ -1,13 +1,11 @@
 """Measures, keeps and ends with an average of the weights."""
 
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
-from torch import Tensor, nn
 
 from ignite_threenet import Plugin, Run, option
 
@@ -41,10 +39,12 @@ class Ema(Plugin):
         ]
 
     def state_dict(self) -> Mapping[str, Any]:
-        return {"average": dict(self._average.ema_model.state_dict())}
+        return {"average": dict(self._average.ema_model.named_parameters())}
 
+    @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._average.ema_model.load_state_dict(state["average"])
+        for name, average in self._average.ema_model.named_parameters():
+            average.copy_(state["average"][name])
 
     def begin_measurement(self) -> None:
         """Let the evaluator, and whoever listens to it, see the average."""
@@ -74,13 +74,9 @@ class Ema(Plugin):
 
     @torch.no_grad()
     def _swap(self) -> None:
-        averages = _tensors(self._average.ema_model)
-        for own, average in zip(_tensors(self._run.model), averages, strict=True):
+        # The buffers, such as batch statistics, stay the model's: they are averages already.
+        averages = self._average.ema_model.parameters()
+        for own, average in zip(self._run.model.parameters(), averages, strict=True):
             kept = own.clone()
             own.copy_(average)
             average.copy_(kept)
-
-
-def _tensors(model: nn.Module) -> Iterator[Tensor]:
-    """List the parameters and buffers, shared ones once."""
-    return chain(model.parameters(), model.buffers())

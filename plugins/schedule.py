@@ -54,6 +54,8 @@ class Schedule(Plugin):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         scheduler, iteration = self._scheduler, state["iteration"]
         scheduler.last_epoch = iteration
+        # The peak that the run began with, which another plugin may have chosen.
+        scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]
         # Anew, because a run that became longer has other rates.
         groups = zip(scheduler.optimizer.param_groups, scheduler.base_lrs, strict=True)
         for (group, peak), share in zip(groups, scheduler.lr_lambdas, strict=True):

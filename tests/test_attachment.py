@@ -562,7 +562,9 @@ def test_of_two_nested_plugins_the_inner_one_is_blamed(engine: AttachableEngine)
     evaluator = AttachableEngine(lambda engine, batch: None, name="evaluators[train]")
     register(attach(Decoration()), engine, Events.EPOCH_COMPLETED, lambda: evaluator.run([0]))
     register(attach(Watcher()), evaluator, Events.COMPLETED, fail)
-    with pytest.raises(PluginFailedError, match=r"^plugin 'x' .* failed at COMPLETED"):
+    with pytest.raises(
+        PluginFailedError, match=r"^plugin 'x' .* failed at evaluators\[train\] COMPLETED"
+    ):
         engine.run([0])
 
 

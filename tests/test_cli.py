@@ -13,8 +13,12 @@ from click.testing import CliRunner, Result
 from conftest import InstallDistribution
 
 from ignite_threenet import cli
+from ignite_threenet.registry import FileEntry
 
-INSTALLED = "accuracy, augment, best, checkpoint, ema, plot, progress, schedule, timing"
+INSTALLED = (
+    "accuracy, augment, best, checkpoint, confusion, csv, early-stop, ema, lr-finder, mlflow, "
+    "plot, progress, schedule, tensorboard, timing"
+)
 CONSOLE_SCRIPT = Path(sys.executable).with_name("ignite-threenet")
 
 Invoke = Callable[..., Result]
@@ -266,6 +270,172 @@ class TestPlugins:
         assert "--plot.format png|svg|pdf" in with_plot
         assert "--accuracy.every INTEGER" not in with_plot
         assert "--plot.format" not in without
+
+
+class TestPluginFiles:
+    def test_a_file_takes_part_with_options_under_its_name(self, invoke: Invoke) -> None:
+        write_patience("patience.py")
+
+        content = plan(invoke, "--plugins", "./patience.py", "--patience.split", "test")
+
+        assert [each["name"] for each in content["plugins"]] == ["accuracy", "patience"]
+        assert options_of(content, "patience")["split"] == {
+            "value": "test",
+            "source": "command line",
+        }
+
+    def test_a_file_may_be_added_under_another_name(self, invoke: Invoke) -> None:
+        write_patience("patience.py")
+
+        content = plan(
+            *(invoke, "--plugins", "none,+waiting=./patience.py:Patience"),
+            env={"IGNITE_THREENET_WAITING_SPLIT": "test"},
+        )
+
+        assert [each["name"] for each in content["plugins"]] == ["accuracy", "waiting"]
+        assert options_of(content, "waiting")["split"]["value"] == "test"
+
+    def test_a_file_in_a_configuration_is_meant_as_seen_from_there(self, invoke: Invoke) -> None:
+        write_patience("there/patience.py")
+        Path("there/run.toml").write_text('plugins = ["./patience.py"]\n[patience]\nsplit = "test"')
+
+        content = plan(invoke, "--config", "there/run.toml")
+
+        assert options_of(content, "patience")["split"] == {
+            "value": "test",
+            "source": "there/run.toml",
+        }
+
+    def test_a_section_may_say_what_its_name_stands_for(self, invoke: Invoke) -> None:
+        write_patience("there/patience.py")
+        Path("there/run.toml").write_text(
+            'plugins = "waiting,+second"\n'
+            '[waiting]\nuse = "patience.py"\nsplit = "test"\n'
+            '[second]\nuse = "best"\nsplit = "test"'
+        )
+
+        content = plan(invoke, "--config", "there/run.toml")
+
+        assert [each["name"] for each in content["plugins"]] == ["accuracy", "waiting", "second"]
+        assert options_of(content, "waiting")["split"]["value"] == "test"
+        assert options_of(content, "second")["split"]["value"] == "test"
+
+    def test_a_section_with_its_own_plugin_may_wait_for_another_run(self, invoke: Invoke) -> None:
+        Path("run.toml").write_text('[second]\nuse = "best"')
+
+        assert plan(invoke, "--plugins", "none", "--config", "run.toml")["plugins"] == []
+
+    def test_what_a_section_stands_for_is_a_name(self, invoke: Invoke) -> None:
+        Path("run.toml").write_text('plugins = "second"\n[second]\nuse = 3')
+
+        result = invoke("run", "--config", "run.toml")
+
+        assert result.exit_code == 2
+        assert result.stderr == "error: run.toml: [second] use: 3 is not a name\n"
+
+    @pytest.mark.parametrize(
+        ("word", "message"),
+        [
+            ("./absent.py", "unknown plugin file './absent.py'."),
+            (
+                "./my patience.py",
+                "plugin 'my patience' cannot be a name (letters, digits, -_.); use NAME=FILE",
+            ),
+            (
+                "best,best=plot",
+                "plugin 'best' is given twice; a second one needs a name of its own: other=best",
+            ),
+        ],
+    )
+    def test_what_cannot_take_part_is_one_line(
+        self, invoke: Invoke, word: str, message: str
+    ) -> None:
+        write_patience("my patience.py")
+
+        result = invoke("run", "--plugins", word)
+
+        assert result.exit_code == 2
+        assert result.stderr == f"error: {message}\n"
+
+    def test_each_of_several_keeps_its_own_file(self, invoke: Invoke) -> None:
+        words = ("--plugins", "best,second=best", "--accuracy.every", "1")
+
+        run_digits(invoke, *words, "--out", "there")
+
+        summary = json.loads(Path("there/summary.json").read_text())
+        assert summary["plugins"]["best"]["file"] == "best.pt"
+        assert summary["plugins"]["second"]["file"] == "second.pt"
+        assert {"best.pt", "second.pt"} <= {path.name for path in Path("there").iterdir()}
+
+    def test_a_warning_is_of_the_one_that_gives_it(self, invoke: Invoke) -> None:
+        result = invoke("run", "--dry-run", "--plugins", "second=best", "--second.split", "test")
+
+        assert result.stderr.splitlines()[-1] == (
+            "warning: second: watches 'test', which 'accuracy' does not measure"
+        )
+
+
+class TestResumeOfPluginFiles:
+    WORDS = ("--plugins", "./patience.py,best,second=best,checkpoint", "--checkpoint.seconds", "0")
+
+    @pytest.fixture
+    def finished(self, invoke: Invoke) -> Path:
+        """Train two epochs with a plugin from a file and two of one kind."""
+        write_patience("patience.py")
+        run_digits(
+            *(invoke, *self.WORDS, "--accuracy.every", "1", "--out", "there"),
+            *("--patience.split", "train", "--second.split", "train"),
+        )
+        return Path("there")
+
+    def test_a_run_goes_on_with_all_of_them(self, invoke: Invoke, finished: Path) -> None:
+        result = invoke("run", "--resume", "there", "--epochs", "3")
+
+        assert result.exit_code == 0, result.output
+        summary = json.loads((finished / "summary.json").read_text())
+        assert summary["epochs"] == 3
+        assert list(summary["plugins"]) == ["accuracy", "patience", "best", "second", "checkpoint"]
+        # It has counted the epochs before, too.
+        assert summary["plugins"]["patience"]["looks"] == 3
+
+    def test_a_run_goes_on_from_another_directory(
+        self, invoke: Invoke, finished: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        there = finished.absolute()
+        Path("elsewhere").mkdir()
+        monkeypatch.chdir("elsewhere")
+
+        result = invoke("run", "--resume", str(there), "--epochs", "3")
+
+        assert result.exit_code == 0, result.output
+        assert "patience" in json.loads((there / "summary.json").read_text())["plugins"]
+
+    def test_a_file_that_has_changed_is_refused(self, invoke: Invoke, finished: Path) -> None:
+        before = FileEntry(Path("patience.py")).origin
+        write_patience("patience.py", more="# another patience\n")
+        now = FileEntry(Path("patience.py")).origin
+
+        result = invoke("run", "--resume", "there", "--epochs", "3")
+
+        assert result.exit_code == 1
+        assert result.stderr == (
+            "error: there/checkpoint-00000004.pt: plugin 'patience': "
+            f"distribution was {before!r}, and is {now!r}\n"
+        )
+
+    def test_a_file_that_is_gone_is_told_and_its_state_carried_along(
+        self, invoke: Invoke, finished: Path
+    ) -> None:
+        origin = FileEntry(Path("patience.py")).origin
+        Path("patience.py").unlink()
+
+        result = invoke("run", "--resume", "there", "--epochs", "3")
+
+        assert result.exit_code == 0, result.output
+        assert (
+            f"warning: the plugin 'patience' ({origin}) is gone; its state is carried along"
+            in result.stderr
+        )
 
 
 class TestConfiguration:
@@ -522,6 +692,129 @@ class TestPluginsCommands:
             "acme-two 1.0; uninstall all but one\n"
         )
 
+    def test_list_shows_a_hundred_more_and_imports_none(
+        self, invoke: Invoke, install_distribution: InstallDistribution
+    ) -> None:
+        names = [f"acme-{number:03}" for number in range(100)]
+        source = 'class Acme:\n    """One of many."""\nraise RuntimeError(\'imported\')\n'
+        install_distribution("acme", dict.fromkeys(names, "cli_many:Acme"), {"cli_many": source})
+
+        lines = invoke("plugins", "list").stdout.splitlines()
+
+        listed = [line for line in lines if line.startswith("acme-")]
+        assert [line.split()[0] for line in listed] == names
+        assert all(line.endswith(" One of many.") for line in listed)
+        assert "cli_many" not in sys.modules
+
+    def test_show_of_a_file_gives_its_options_under_its_name(self, invoke: Invoke) -> None:
+        write_patience("there/patience.py")
+        origin = FileEntry(Path("there/patience.py")).origin
+
+        result = invoke("plugins", "show", "./there/patience.py")
+
+        lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+        assert lines[0] == f"patience ({origin}): Wait."
+        assert lines[1] == "requires: accuracy"
+        assert lines[-1] == "--patience.split train text split whose accuracy is watched"
+
+    def test_show_of_a_file_as_json(self, invoke: Invoke) -> None:
+        write_patience("patience.py")
+
+        facts = json.loads(invoke("plugins", "show", "patience.py:Patience", "--json").stdout)
+
+        assert facts["name"] == "patience"
+        assert facts["entry_point"] == "patience.py:Patience"
+        assert [option["name"] for option in facts["options"]] == ["split"]
+
+    @pytest.mark.parametrize("directory", [".", "there", "absolute"])
+    def test_new_writes_a_file_and_says_how_to_run_it(
+        self, invoke: Invoke, directory: str, tmp_path: Path
+    ) -> None:
+        where = str(tmp_path / "there") if directory == "absolute" else directory
+
+        result = invoke("plugins", "new", "my-plugin", "--dir", where)
+
+        path, advice = result.stdout.splitlines()
+        assert Path(path).is_file()
+        command = advice.removeprefix("next: ignite-threenet ").split()
+        assert plan(invoke, *command[1:])["plugins"][-1]["name"] == "my-plugin"
+
+    def test_new_writes_a_package_and_says_how_to_install_it(self, invoke: Invoke) -> None:
+        result = invoke("plugins", "new", "my-plugin", "--package")
+
+        *paths, advice = result.stdout.splitlines()
+        assert len(paths) == 7
+        assert all(Path(path).is_file() for path in paths)
+        root = "ignite-threenet-my-plugin"
+        assert advice == f"next: pip install -e '{root}[dev]' && pytest {root}"
+
+    def test_new_refuses_in_one_line(self, invoke: Invoke) -> None:
+        Path("my_plugin.py").write_text("mine")
+
+        result = invoke("plugins", "new", "my-plugin")
+
+        assert result.exit_code == 2
+        assert result.stderr == "error: my_plugin.py: is there already, and is not overwritten\n"
+        assert Path("my_plugin.py").read_text() == "mine"
+
+    @pytest.mark.parametrize(
+        ("words", "checked"),
+        [
+            (("plot", "./patience.py"), ["plot", "./patience.py"]),
+            ((), INSTALLED.split(", ")),
+        ],
+    )
+    def test_check_looks_at_each_in_a_process_of_its_own(
+        self,
+        invoke: Invoke,
+        monkeypatch: pytest.MonkeyPatch,
+        words: Sequence[str],
+        checked: list[str],
+    ) -> None:
+        commands: list[list[str]] = []
+
+        def pass_all(command: list[str], **arguments: object) -> subprocess.CompletedProcess[str]:
+            commands.append(command)
+            return subprocess.CompletedProcess(command, 0)
+
+        monkeypatch.setattr("ignite_threenet.cli.subprocess.run", pass_all)
+
+        result = invoke("plugins", "check", *words)
+
+        assert result.exit_code == 0
+        assert [command[-1] for command in commands] == checked
+
+    def test_check_of_a_broken_one_fails_after_all_were_looked_at(
+        self, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        codes = iter([1, 0])
+        monkeypatch.setattr(
+            "ignite_threenet.cli.subprocess.run",
+            lambda command, **arguments: subprocess.CompletedProcess(command, next(codes)),
+        )
+
+        result = invoke("plugins", "check", "best", "plot")
+
+        assert result.exit_code == 1
+        assert result.stderr == "error: a check failed\n"
+        assert list(codes) == []
+
+    def test_check_is_not_misled_by_what_lies_around(
+        self, invoke: Invoke, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        Path("logging.py").write_text("from ignite_threenet import Plugin\n")
+
+        result = invoke("plugins", "check", "./logging.py")
+
+        assert result.exit_code == 1
+        origin = FileEntry(Path("logging.py")).origin
+        assert capfd.readouterr().out == (
+            "./logging.py:\n"
+            "  ok      name: ok\n"
+            f"  FAILED  import: plugin 'logging' ({origin}) holds nothing that is a subclass of "
+            "ignite_threenet.Plugin\n"
+        )
+
     def test_show_gives_options_defaults_and_requirements(self, invoke: Invoke) -> None:
         output = invoke("plugins", "show", "best").stdout
         lines = [" ".join(line.split()) for line in output.splitlines()]
@@ -629,3 +922,37 @@ def install_plugin(install: InstallDistribution, module: str, class_name: str) -
         min_delta: float = option(0.0, help="smallest gain that counts", min=0)
     """
     install(f"acme-{module}", {class_name.lower(): f"{module}:{class_name}"}, {module: source})
+
+
+PATIENCE = '''
+from ignite.engine import Events
+from ignite_threenet import Plugin, option
+
+
+class Patience(Plugin):
+    """Wait."""
+
+    requires = ("accuracy",)
+    split: str = option("train", help="split whose accuracy is watched")
+
+    def attach(self, run):
+        self.looks = 0
+        run.evaluators[self.split].add_event_handler(Events.COMPLETED, self.look)
+
+    def look(self):
+        self.looks += 1
+
+    def state_dict(self):
+        return {"looks": self.looks}
+
+    def load_state_dict(self, state):
+        self.looks = state["looks"]
+
+    def summary(self):
+        return {"looks": self.looks}
+'''
+
+
+def write_patience(path: str, more: str = "") -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(PATIENCE + more)

@@ -409,6 +409,31 @@ def test_json_holds_only_finite_numbers(tmp_path: Path, number: float) -> None:
     assert list(contents(run.path)) == [MANIFEST]
 
 
+# Folders
+
+
+def test_a_folder_is_made_listed_and_removed_by_force(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", "mnist")
+    folder = run.make_folder("events")
+    (folder / "deep").mkdir()
+    (folder / "deep" / "file").touch()
+    run.release()
+
+    assert run.files == [MANIFEST, "events/"]
+    again = RunDirectory.create(run.path, "mnist", force=True)
+
+    assert again.files == [MANIFEST]
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", MANIFEST])
+def test_a_folder_has_a_plain_name_that_is_free(tmp_path: Path, name: str) -> None:
+    run = RunDirectory.create(tmp_path / "run", "mnist")
+
+    with pytest.raises(ValueError, match="is not a plain name"):
+        run.make_folder(name)
+
+
 # The lock
 
 

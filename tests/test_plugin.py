@@ -26,8 +26,9 @@ from ignite_threenet.plugin import (
     load_plugin,
     resolve_plugins,
     select_plugins,
+    split_name,
 )
-from ignite_threenet.registry import Entry
+from ignite_threenet.registry import Entry, FileEntry
 
 # All modules that these tests write have names that begin with it.
 PREFIX = "acme"
@@ -714,13 +715,197 @@ def test_two_plugins_given_with_one_name_are_refused() -> None:
     with pytest.raises(PluginChoiceError) as raised:
         resolve_plugins([Patience(), Patience()])
 
-    assert str(raised.value) == ("plugin 'patience' is given twice; a run has one of each name")
+    assert str(raised.value) == (
+        "plugin 'patience' is given twice; a second one needs a name of its own: other=patience"
+    )
 
 
 def test_a_class_given_in_place_of_a_plugin_is_refused() -> None:
     # By its name alone the installed plugin would run, and not this class.
     with pytest.raises(TypeError, match="Accuracy"):
         resolve_plugins([Accuracy])  # type: ignore[list-item]
+
+
+# Plugins from files
+
+FILE = '''
+from ignite_threenet import Plugin, option
+
+
+class Depth(Plugin):
+    """Look deep."""
+
+    requires = ("accuracy",)
+    levels: int = option(3, help="how deep", min=1)
+'''
+
+
+def write(path: str = "depth.py", source: str = FILE) -> str:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(source)
+    return FileEntry(Path(path)).origin
+
+
+@pytest.mark.parametrize(
+    ("word", "name", "use"),
+    [
+        ("best", "best", "best"),
+        ("second=best", "second", "best"),
+        (" second = best ", "second", "best"),
+        ("./my_depth.py", "my-depth", "./my_depth.py"),
+        ("plugins/depth.py:Depth", "depth", "plugins/depth.py:Depth"),
+        ("deep=./depth.py:Depth", "deep", "./depth.py:Depth"),
+    ],
+)
+def test_a_word_is_a_name_in_the_run_and_what_it_stands_for(word: str, name: str, use: str) -> None:
+    assert split_name(word) == (name, use)
+
+
+def test_a_plugin_in_a_file_takes_part_under_the_files_name() -> None:
+    origin = write()
+
+    accuracy, depth = resolve_plugins(["./depth.py"])
+
+    assert (accuracy.name, accuracy.required_by) == ("accuracy", "depth")
+    use = str(Path("depth.py").absolute())
+    assert (depth.name, depth.distribution, depth.use) == ("depth", origin, use)
+    made: Any = depth.create(levels=5)
+    assert (made.name, made.distribution, made.use, made.levels) == ("depth", origin, use, 5)
+
+
+def test_a_plugin_in_a_file_may_have_another_name() -> None:
+    write()
+
+    assert order_of("deep=./depth.py:Depth") == ["accuracy", "deep"]
+
+
+def test_a_plugin_in_a_file_goes_before_an_installed_one_of_its_name() -> None:
+    write("best.py", FILE)
+
+    chosen = resolve_plugins(["./best.py"])[-1]
+
+    assert (chosen.name, chosen.cls.__name__) == ("best", "Depth")
+
+
+def test_a_file_that_does_not_exist_is_unknown() -> None:
+    with pytest.raises(UnknownNameError) as raised:
+        resolve_plugins(["./absent.py"])
+
+    assert str(raised.value) == "unknown plugin file './absent.py'."
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("x = (\n", "cannot be imported from depth.py: SyntaxError: '(' was never closed"),
+        ("import acme_absent\n", "cannot be imported from depth.py: ModuleNotFoundError: No mo"),
+        ("", "holds nothing that is a subclass of ignite_threenet.Plugin"),
+        (
+            "from ignite_threenet import Plugin\nclass A(Plugin): ...\nclass B(Plugin): ...\n",
+            "holds several; choose depth.py:A or depth.py:B",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_the_reason(source: str, problem: str) -> None:
+    origin = write(source=source)
+
+    with pytest.raises(PluginLoadError) as raised:
+        resolve_plugins(["depth.py"])
+
+    assert str(raised.value).startswith(f"plugin 'depth' ({origin}) {problem}")
+    assert raised.value.distribution == origin
+
+
+@pytest.mark.parametrize(
+    "word", ["./my depth.py", "./-.py", "a b=best", "=best", "deep+=best", "a:b=best"]
+)
+def test_a_name_that_cannot_be_a_flag_is_refused(word: str) -> None:
+    write("my depth.py")
+    name, _ = split_name(word)
+
+    with pytest.raises(PluginChoiceError) as raised:
+        resolve_plugins([word])
+
+    assert str(raised.value) == (
+        f"plugin {name!r} cannot be a name (letters, digits, -_.); use NAME=FILE"
+    )
+
+
+def test_two_files_of_one_name_are_refused() -> None:
+    write("one/depth.py")
+    write("two/depth.py")
+
+    with pytest.raises(PluginChoiceError, match=r"^plugin 'depth' is given twice"):
+        resolve_plugins(["one/depth.py", "two/depth.py"])
+
+
+def test_two_files_of_one_name_run_under_two_names() -> None:
+    write("one/depth.py")
+    write("two/depth.py")
+
+    assert order_of("one/depth.py", "other=two/depth.py") == ["accuracy", "depth", "other"]
+
+
+# Several of one plugin
+
+
+def test_one_plugin_takes_part_under_several_names() -> None:
+    accuracy, best, second = resolve_plugins(["best", "second=best"])
+
+    assert [accuracy.name, best.name, second.name] == ["accuracy", "best", "second"]
+    assert (best.use, second.use) == ("best", "best")
+    assert best.cls is second.cls
+    assert best.distribution == second.distribution
+
+
+def test_each_of_several_has_options_and_a_name_of_its_own() -> None:
+    _, best, second = resolve_plugins(["best", "second=best"])
+
+    made: list[Any] = [best.create(split="train"), second.create(split="test")]
+
+    assert [(each.name, each.split) for each in made] == [("best", "train"), ("second", "test")]
+
+
+def test_one_of_several_may_be_taken_away() -> None:
+    assert select_plugins(["best,second=best,no:second"], default=[]) == (["best"], set())
+
+
+def test_what_stands_for_an_unknown_plugin_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match=r"^unknown plugin 'bset'; did you mean 'best'\?"):
+        resolve_plugins(["second=bset"])
+
+
+def test_one_name_for_two_plugins_is_refused() -> None:
+    with pytest.raises(PluginChoiceError) as raised:
+        resolve_plugins(["best", "best=plot"])
+
+    assert (
+        str(raised.value)
+        == "plugin 'best' is given twice; a second one needs a name of its own: other=best"
+    )
+
+
+# The version of the interface
+
+
+@pytest.mark.parametrize("api", [0, 2])
+def test_a_plugin_of_another_interface_is_refused_with_both_versions(api: int) -> None:
+    origin = write(
+        source=f"from ignite_threenet import Plugin\nclass A(Plugin):\n    api = {api}\n"
+    )
+    version = find_plugin("best").version
+
+    with pytest.raises(PluginLoadError) as raised:
+        resolve_plugins(["depth.py"])
+
+    assert str(raised.value).startswith(
+        f"plugin 'depth' ({origin}) was written for version {api} of the plugins' interface, and "
+        f"this ignite-threenet {version} has version 1"
+    )
+
+
+def test_a_plugin_that_says_nothing_is_of_this_interface_and_observes() -> None:
+    assert (Patience.api, Patience.changes_training) == (1, False)
 
 
 # A distribution of somebody else, built and installed by pip

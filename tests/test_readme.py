@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from ignite_threenet import Run, RunConfig
 from ignite_threenet.cli import cli
 
 ROOT = Path(__file__).parents[1]
@@ -27,8 +28,12 @@ def test_the_python_code_runs_from_top_to_bottom(
 
 
 @pytest.mark.parametrize("command", RUN_COMMANDS)
-def test_a_run_command_is_accepted(command: str) -> None:
+def test_a_run_command_is_accepted(command: str, small_digits: None) -> None:
     Path("run.toml").write_text("epochs = 40")
+    Path("patience.py").write_bytes((ROOT / "examples" / "patience.py").read_bytes())
+    if "--resume" in command:
+        config = RunConfig(dataset="digits", epochs=1, out=Path("runs/NAME"))
+        Run(config, plugins=["checkpoint"]).train()
 
     result = CliRunner().invoke(cli, [*shlex.split(command), "--dry-run"])
 

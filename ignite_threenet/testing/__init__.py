@@ -5,7 +5,10 @@ The fixtures of ``ignite_threenet.testing.fixtures`` are loaded by a test suite 
     pytest_plugins = ["ignite_threenet.testing.fixtures"]
 """
 
+import atexit
+import shutil
 import tempfile
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,7 +89,7 @@ def run_plugin(
         plugin: the plugin.
         accuracies: what is measured, epoch by epoch, on whichever split is asked for; the last
             one again where more is measured. The loss is 1 less the accuracy.
-        out: the run's directory; a temporary one by default.
+        out: the run's directory; by default one that is removed when Python exits.
 
     Returns:
         The run, which has ended: see its ``history``, ``trainer.state``, ``directory``.
@@ -107,13 +110,23 @@ def run_plugin(
         >>> run.trainer.state.epoch
         2
     """
-    directory = out if out is not None else Path(tempfile.mkdtemp(), "run")
-    config = RunConfig(epochs=len(accuracies), out=directory, device="cpu")
+    config = RunConfig(
+        epochs=len(accuracies),
+        out=out if out is not None else _temporary(),
+        device="cpu",
+        strict=True,
+    )
     (accuracy,) = resolve_plugins(["accuracy"])
     plugins = [accuracy.create(every=1), plugin] if plugin.name != "accuracy" else [plugin]
     run = _ScriptedRun(accuracies, config, plugins)
     run.train()
     return run
+
+
+def _temporary() -> Path:
+    scratch = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    return Path(scratch, "run")
 
 
 class _ScriptedRun(Run):
@@ -169,9 +182,10 @@ def assert_resumes(make_plugin: Callable[[], Plugin], epochs: int = 3) -> None:
 
     Raises:
         AssertionError: something differs; the message says what.
+        PluginFailedError: the plugin raised.
     """
     differences = verify_resume(
-        RunConfig(epochs=epochs, lr=0.1, device="cpu"),
+        RunConfig(epochs=epochs, lr=0.1, device="cpu", strict=True),
         lambda: [make_plugin()],
         make_model=_make_model,
         make_loaders=tiny_loaders,
@@ -184,10 +198,12 @@ def assert_resumes(make_plugin: Callable[[], Plugin], epochs: int = 3) -> None:
 def assert_observes_only(make_plugin: Callable[[], Plugin], epochs: int = 3) -> None:
     """Assert that the weights are the same to the last bit with the plugin and without it.
 
-    They are compared when training ends, before anybody hears of Events.COMPLETED.
+    They are compared when training ends, before anybody hears of Events.COMPLETED. The network
+    has dropout, so a plugin that draws from torch's random generator changes them too.
 
     Raises:
         AssertionError: they differ; the message says which.
+        PluginFailedError: the plugin raised.
     """
     with_it = _weights_after([make_plugin()], epochs)
     without_it = _weights_after([], epochs)
@@ -198,13 +214,14 @@ def assert_observes_only(make_plugin: Callable[[], Plugin], epochs: int = 3) -> 
 
 def _make_model() -> nn.Module:
     torch.manual_seed(0)
-    return TinyModel()
+    return nn.Sequential(OrderedDict(dropout=nn.Dropout(0.1), tiny=TinyModel()))
 
 
 def _weights_after(plugins: Sequence[Plugin], epochs: int) -> Mapping[str, Tensor]:
     weights: dict[str, Tensor] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        config = RunConfig(epochs=epochs, lr=0.1, out=Path(scratch, "run"), device="cpu")
+        out = Path(scratch, "run")
+        config = RunConfig(epochs=epochs, lr=0.1, out=out, device="cpu", strict=True)
         run = _FirstHeard(weights, config, plugins)
         run.train()
     return weights
@@ -241,6 +258,7 @@ def assert_contract(cls: type[Plugin], **options: Any) -> None:
 
     Raises:
         AssertionError: it breaks a promise; the message says which.
+        PluginFailedError: it raised.
     """
     problems = [*find_contract_problems(cls, **options)]
     if problems:
@@ -257,10 +275,11 @@ def find_contract_problems(cls: type[Plugin], **options: Any) -> Iterator[str]:
         if not spec.help.strip():
             yield f"the option {spec.name!r} has no help"
     installed = find_plugins()
-    for name in cls.requires:
-        if name not in installed:
-            yield f"it requires {name!r}, which is not installed"
-    yield from _find_state_problems(cls, options)
+    missing = [name for name in cls.requires if name not in installed]
+    for name in missing:
+        yield f"it requires {name!r}, which is not installed"
+    if not missing:
+        yield from _find_state_problems(cls, options)
 
 
 def _find_state_problems(cls: type[Plugin], options: Mapping[str, Any]) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """Fixtures for pytest; load them by ``pytest_plugins = ["ignite_threenet.testing.fixtures"]``."""
 
+import logging
+import signal
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -48,16 +50,24 @@ def install_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ins
 
 
 @pytest.fixture
-def run_cli() -> RunCli:
+def run_cli() -> Iterator[RunCli]:
     """Run the command line in this process: ``run_cli("plugins", "list").stdout``.
 
-    The result has ``exit_code``, ``stdout`` and ``stderr``, with messages as a user sees them.
+    The result has ``exit_code``, ``stdout`` and ``stderr``, with messages as a user sees them. What
+    the command line does to loggers and signals is taken back when the test ends.
     """
+    loggers = [logging.getLogger(name) for name in (None, "ignite", "ignite_threenet")]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    on_termination = signal.getsignal(signal.SIGTERM)
 
     def run(*words: str, env: Mapping[str, str] | None = None) -> Result:
         return CliRunner(env=env).invoke(_main, words)
 
-    return run
+    yield run
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+    signal.signal(signal.SIGTERM, on_termination)
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

@@ -1,0 +1,258 @@
+"""Tests of the plugin `checkpoint`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import MakeBatches, MakeConfig
+from ignite.engine import Engine, Events
+from ignite_threenet_plugins.checkpoint import Checkpoint
+from torch import nn
+
+from ignite_threenet import (
+    CheckpointError,
+    OptionError,
+    Plugin,
+    PluginFailedError,
+    Run,
+    RunInterruptedError,
+    checkpoint,
+)
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def make_run(
+    make_config: MakeConfig, make_batches: MakeBatches, monkeypatch: pytest.MonkeyPatch
+) -> MakeRun:
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+    def make(*plugins: Plugin, **options: object) -> Run:
+        model = nn.Sequential(nn.Linear(784, 10), nn.LogSoftmax(dim=1))
+        loaders = {"train": make_batches()}
+        return Run(make_config(**options), plugins, model=model, loaders=loaders)
+
+    return make
+
+
+@pytest.fixture
+def monotonic(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Give a clock whose time is the last of the list."""
+    times = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: times[-1])
+    return times
+
+
+def note_checkpoints(run: Run) -> dict[int, list[int]]:
+    """Note the iterations of the checkpoints that are there when an epoch starts, and at the end.
+
+    Returns:
+        Filled by the run: the newest one first, by the epochs that have ended.
+    """
+    noted: dict[int, list[int]] = {}
+
+    def note(trainer: Engine, ended: int) -> None:
+        noted[trainer.state.epoch - 1 + ended] = saved_in(run)
+
+    run.trainer.add_event_handler(Events.EPOCH_STARTED, note, 0)
+    run.trainer.add_event_handler(Events.COMPLETED, note, 1)
+    return noted
+
+
+def saved_in(run: Run) -> list[int]:
+    return [int(path.stem.removeprefix("checkpoint-")) for path in run.directory.checkpoints()]
+
+
+def interrupt_at(run: Run, iteration: int) -> None:
+    event = Events.ITERATION_COMPLETED(once=iteration)
+    run.trainer.add_event_handler(event, lambda: run.interrupt())
+    with pytest.raises(RunInterruptedError):
+        run.train()
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"),
+    [
+        (1, {0: [], 1: [4], 2: [8], 3: [12], 4: [16], 5: [20]}),
+        (2, {0: [], 1: [], 2: [8], 3: [8], 4: [16], 5: [20]}),
+        (9, {0: [], 1: [], 2: [], 3: [], 4: [], 5: [20]}),
+    ],
+)
+def test_a_checkpoint_is_written_every_so_many_epochs_and_after_the_last(
+    make_run: MakeRun, every: int, expected: dict[int, list[int]]
+) -> None:
+    run = make_run(Checkpoint(every=every, seconds=0, keep=1), epochs=5)
+    noted = note_checkpoints(run)
+
+    run.train()
+
+    assert noted == expected
+
+
+def test_checkpoints_are_so_many_seconds_apart_at_least(
+    make_run: MakeRun, monotonic: list[float]
+) -> None:
+    run = make_run(Checkpoint(seconds=5.0, keep=9), epochs=6)
+    noted = note_checkpoints(run)
+
+    @run.trainer.on(Events.EPOCH_COMPLETED)
+    def pass_time(trainer: Engine) -> None:
+        # Seconds that the epochs take: 5, 4, 1, 4.5, 1, and the last one none.
+        monotonic.append(monotonic[-1] + [5.0, 4.0, 1.0, 4.5, 1.0, 0.0][trainer.state.epoch - 1])
+
+    run.train()
+
+    assert noted[4] == [12, 4]
+    assert noted[6] == [24, 20, 12, 4]
+
+
+def test_the_seconds_count_from_the_start(make_run: MakeRun, monotonic: list[float]) -> None:
+    run = make_run(Checkpoint(seconds=5.0), epochs=2)
+    noted = note_checkpoints(run)
+    monotonic.append(200.0)
+
+    run.train()
+
+    assert noted == {0: [], 1: [], 2: [8]}
+
+
+def test_the_seconds_count_from_when_a_checkpoint_is_written(
+    make_run: MakeRun, monotonic: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(Checkpoint(seconds=5.0, keep=9), epochs=3)
+    save = run.save
+
+    def save_slowly(keep: int) -> Path:
+        monotonic.append(monotonic[-1] + 60.0)
+        return save(keep)
+
+    monkeypatch.setattr(run, "save", save_slowly)
+    run.trainer.add_event_handler(
+        Events.EPOCH_COMPLETED(once=1), lambda: monotonic.append(monotonic[-1] + 5.0)
+    )
+
+    run.train()
+
+    assert saved_in(run) == [12, 4]
+
+
+@pytest.mark.parametrize(("keep", "expected"), [(1, [20]), (2, [20, 16]), (9, [20, 16, 12, 8, 4])])
+def test_so_many_checkpoints_are_kept(make_run: MakeRun, keep: int, expected: list[int]) -> None:
+    run = make_run(Checkpoint(seconds=0, keep=keep), epochs=5)
+
+    run.train()
+
+    assert saved_in(run) == expected
+
+
+def test_the_older_ones_are_there_until_the_new_one_is_written(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(Checkpoint(seconds=0, keep=1), epochs=2)
+
+    @run.trainer.on(Events.EPOCH_STARTED(once=2))
+    def fill_the_disk() -> None:
+        def fail(path: Path, content: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("ignite_threenet.directory.write_atomically", fail)
+
+    with pytest.raises((PluginFailedError, OSError)):
+        run.train()
+
+    assert saved_in(run) == [4]
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_the_run(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(Checkpoint(seconds=0))
+
+    def fail(iteration: int, content: bytes, keep: int) -> Path:
+        raise CheckpointError("run/checkpoint-00000004.pt", "cannot be written: no space")
+
+    run.trainer.add_event_handler(
+        Events.STARTED,
+        lambda: monkeypatch.setattr(run.directory, "write_checkpoint", fail),
+    )
+
+    with pytest.raises(PluginFailedError) as caught:
+        run.train()
+
+    assert str(caught.value).endswith(
+        "failed at EPOCH_COMPLETED, epoch 1: CheckpointError: run/checkpoint-00000004.pt: "
+        "cannot be written: no space"
+    )
+
+
+@pytest.mark.parametrize("iteration", [6, 8])
+def test_an_interrupted_run_is_saved_whatever_time_it_is(make_run: MakeRun, iteration: int) -> None:
+    run = make_run(Checkpoint(every=9, seconds=1e6))
+
+    interrupt_at(run, iteration)
+
+    assert saved_in(run) == [iteration]
+
+
+def test_what_an_interruption_saves_counts_among_those_that_are_kept(make_run: MakeRun) -> None:
+    run = make_run(Checkpoint(seconds=0, keep=2))
+
+    interrupt_at(run, 10)
+
+    assert saved_in(run) == [10, 8]
+
+
+def test_what_others_change_at_an_epochs_end_is_in_its_checkpoint(make_run: MakeRun) -> None:
+    class Doubling(Plugin):
+        """Double a bias at an epoch's end."""
+
+        def attach(self, run: Run) -> None:
+            run.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.double, run)
+
+        def double(self, run: Run) -> None:
+            bias = list(run.model.parameters())[-1]
+            bias.data.mul_(2)
+
+    run = make_run(Checkpoint(seconds=0), Doubling(), epochs=1)
+    run.train()
+
+    saved = checkpoint.read(run.directory.checkpoints()[0])["model"]
+    assert saved["0.bias"].tolist() == run.model.state_dict()["0.bias"].tolist()
+
+
+def test_a_run_without_it_is_not_saved(make_run: MakeRun) -> None:
+    run = make_run()
+
+    run.train()
+
+    assert saved_in(run) == []
+
+
+def test_a_resumed_run_counts_its_seconds_anew(
+    make_run: MakeRun, make_batches: MakeBatches, monotonic: list[float]
+) -> None:
+    stopped = make_run(Checkpoint(seconds=5.0))
+    interrupt_at(stopped, 2)
+    monotonic.append(0.0)  # as after the machine was started again
+    run = Run.resume(stopped.directory.path, model=stopped.model, loaders={"train": make_batches()})
+    noted = note_checkpoints(run)
+
+    run.train()
+
+    assert noted[2] == [2]
+    assert noted[3] == [12, 2]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("every", 0), ("seconds", -1.0), ("keep", 0), ("keep", 1.5)]
+)
+def test_options_out_of_range_are_refused(option: str, value: object) -> None:
+    with pytest.raises(OptionError, match=f"Checkpoint.{option}: {value!r}"):
+        Checkpoint(**{option: value})
+
+
+def test_by_default_it_loses_little_and_costs_little() -> None:
+    plugin = Checkpoint()
+
+    assert (plugin.every, plugin.seconds, plugin.keep) == (1, 5.0, 2)

@@ -1,0 +1,233 @@
+"""Tests of the plugin `early-stop`."""
+
+import logging
+from typing import Any
+
+import pytest
+from conftest import MakeBatches, MakeConfig
+from ignite.engine import Engine, Events
+from ignite_threenet_plugins.accuracy import Accuracy
+from ignite_threenet_plugins.checkpoint import Checkpoint
+from ignite_threenet_plugins.early_stop import EarlyStop
+
+from ignite_threenet import (
+    ConfigError,
+    OptionError,
+    Plugin,
+    PluginFailedError,
+    Run,
+    RunInterruptedError,
+    option,
+)
+from ignite_threenet.testing import assert_contract, assert_resumes, run_plugin
+
+NAN = float("nan")
+
+
+class Scores(Plugin):
+    """Lets each measurement of a split come out as a test wants it."""
+
+    split: str = option("train", help="split")
+    scores: tuple[float, ...] = option((), help="accuracies")
+
+    def attach(self, run: Run) -> None:
+        def replace(evaluator: Engine) -> None:
+            measured = [each for each in run.history.measurements if each.split == self.split]
+            evaluator.state.metrics["accuracy"] = self.scores[len(measured) - 1]
+
+        run.evaluators[self.split].add_event_handler(Events.COMPLETED, replace)
+
+
+class Killed(Plugin):
+    """Fails as soon as training is terminated."""
+
+    def attach(self, run: Run) -> None:
+        run.trainer.add_event_handler(Events.TERMINATE, self.fail)
+
+    def fail(self) -> None:
+        raise OSError("unplugged")
+
+
+def last_epoch(run: Run) -> int:
+    return run.history.epochs[-1].epoch
+
+
+def test_keeps_the_contract() -> None:
+    assert_contract(EarlyStop)
+
+
+@pytest.mark.parametrize(
+    ("patience", "accuracies", "epoch"),
+    [
+        (1, (0.5, 0.4, 0.6, 0.7), 2),
+        (2, (0.5, 0.4, 0.5, 0.7), 3),
+        (2, (0.5, 0.4, 0.6, 0.4, 0.5, 0.9), 5),
+        (2, (0.1, 0.2, 0.3, 0.4), 4),
+        (1, (0.5, 0.5, 0.6), 2),
+    ],
+)
+def test_ends_training_after_as_many_measurements_without_improvement(
+    patience: int, accuracies: tuple[float, ...], epoch: int
+) -> None:
+    run = run_plugin(EarlyStop(patience=patience), accuracies)
+
+    assert last_epoch(run) == epoch
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "epoch"),
+    [
+        ((0.5, 0.55, 0.55, 0.9), 3),
+        # No step is large enough, but two together are.
+        ((0.5, 0.55, 0.62, 0.7, 0.7), 5),
+        ((0.5, 0.65, 0.8, 0.95), 4),
+    ],
+)
+def test_an_improvement_is_more_than_the_least_that_counts(
+    accuracies: tuple[float, ...], epoch: int
+) -> None:
+    run = run_plugin(EarlyStop(patience=2, min_delta=0.1), accuracies)
+
+    assert last_epoch(run) == epoch
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "epoch"),
+    [((0.5, NAN, NAN, 0.9), 3), ((NAN, NAN, NAN, 0.9), 3), ((NAN, 0.5, 0.6, 0.7), 4)],
+)
+def test_an_accuracy_that_is_not_a_number_is_no_improvement(
+    accuracies: tuple[float, ...], epoch: int
+) -> None:
+    run = run_plugin(EarlyStop(patience=2), accuracies)
+
+    assert last_epoch(run) == epoch
+
+
+def test_says_once_when_and_why(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.INFO, "ignite_threenet.early-stop")
+    run = run_plugin(EarlyStop(patience=2), (0.3, 0.75, 0.4, 0.5, 0.9, 0.9))
+    said = [record for record in caplog.records if "early-stop" in record.name]
+
+    assert [record.getMessage() for record in said] == [
+        "early-stop: ends training at epoch 4; the best accuracy was 75.000%, 2 measurements ago"
+    ]
+    assert capfd.readouterr().err == ""
+    assert run.plugins["early-stop"].summary() == {"stopped_epoch": 4, "best_accuracy": 0.75}
+
+
+@pytest.mark.parametrize("accuracies", [(0.1, 0.2, 0.3), (0.5, 0.4, 0.3)])
+def test_a_run_that_reaches_its_last_epoch_was_not_stopped(accuracies: tuple[float, ...]) -> None:
+    run = run_plugin(EarlyStop(patience=2), accuracies)
+
+    assert run.plugins["early-stop"].summary() == {}
+
+
+def test_a_run_that_another_one_ends_was_not_stopped(
+    make_batches: MakeBatches, make_config: MakeConfig
+) -> None:
+    scores = Scores(scores=(0.5, 0.4))
+    run = Run(
+        make_config(),
+        [scores, Accuracy(every=1), EarlyStop(patience=1)],
+        loaders={"train": make_batches()},
+    )
+    # In mid-epoch, so that `accuracy` measures once more.
+    event = Events.ITERATION_COMPLETED(once=6)
+    run.trainer.add_event_handler(event, lambda: run.trainer.terminate())
+    summary = run.train()
+
+    assert len(run.history.of_split("train")) == 2
+    assert summary["plugins"]["early-stop"] == {}
+
+
+def test_follows_the_split_that_accuracy_measures_and_not_the_final_test(
+    make_batches: MakeBatches, make_config: MakeConfig
+) -> None:
+    early_stop = EarlyStop(patience=1)
+    # The last score is that of the final test.
+    scores = Scores(split="test", scores=(0.1, 0.2, 0.3, 0.0))
+    run = Run(
+        make_config(),
+        [scores, Accuracy(every=1, split="test"), early_stop],
+        loaders={"train": make_batches(), "test": make_batches(count=2, seed=1)},
+    )
+    run.train()
+
+    assert early_stop.state_dict()["best_score"] == 0.3
+    assert early_stop.state_dict()["counter"] == 0
+
+
+def test_can_watch_a_split_that_somebody_else_measures(
+    make_batches: MakeBatches, make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Run(
+        make_config(),
+        [
+            Scores(split="test", scores=(0.3, 0.2, 0.0)),
+            Accuracy(),
+            EarlyStop(split="test", patience=1),
+        ],
+        loaders={"train": make_batches(), "test": make_batches(count=2, seed=1)},
+    )
+    run.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: run.evaluate("test"))
+    run.train()
+
+    assert last_epoch(run) == 2
+    assert "early-stop: watches 'test', which 'accuracy' does not measure" in caplog.messages
+
+
+def test_refuses_a_split_that_the_run_does_not_have(
+    make_batches: MakeBatches, make_config: MakeConfig
+) -> None:
+    plugins = [Accuracy(), EarlyStop(split="valid")]
+    with pytest.raises(ConfigError, match=r"early-stop\.split: this run has no split 'valid'"):
+        Run(make_config(), plugins, loaders={"train": make_batches()})
+
+
+@pytest.mark.parametrize("options", [{"patience": 0}, {"min_delta": -0.1}, {"min_delta": 1.1}])
+def test_refuses_options_out_of_range(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="is out of range"):
+        EarlyStop(**options)
+
+
+def test_a_resumed_run_ends_as_one_that_was_never_stopped() -> None:
+    # So much is never gained: the second measurement that does not improve ends the training.
+    assert_resumes(lambda: EarlyStop(patience=1, min_delta=1.0), epochs=5)
+
+
+def test_a_resumed_run_goes_on_counting(make_batches: MakeBatches, make_config: MakeConfig) -> None:
+    loaders = {"train": make_batches()}
+
+    def plugins() -> list[Plugin]:
+        scores, accuracy = Scores(scores=(0.5, 0.4, 0.45)), Accuracy(every=1)
+        return [scores, accuracy, EarlyStop(patience=2), Checkpoint(seconds=0)]
+
+    run = Run(make_config(epochs=9), plugins(), loaders=loaders)
+    run.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=2), lambda: run.interrupt())
+    with pytest.raises(RunInterruptedError):
+        run.train()
+    resumed = Run.resume(run.directory.path, plugins=plugins(), loaders=loaders)
+    resumed.train()
+
+    assert last_epoch(resumed) == 3
+
+
+def test_a_run_killed_when_it_was_about_to_end_ends_when_it_is_resumed(
+    make_batches: MakeBatches, make_config: MakeConfig
+) -> None:
+    loaders = {"train": make_batches()}
+
+    def plugins() -> list[Plugin]:
+        scores, accuracy = Scores(scores=(0.5, 0.4)), Accuracy(every=1)
+        return [scores, accuracy, EarlyStop(patience=1), Checkpoint(seconds=0)]
+
+    run = Run(make_config(epochs=9), [*plugins(), Killed()], loaders=loaders)
+    with pytest.raises(PluginFailedError, match="unplugged"):
+        run.train()
+    resumed = Run.resume(run.directory.path, plugins=plugins(), loaders=loaders)
+    summary = resumed.train()
+
+    assert (summary["status"], summary["epochs"]) == ("completed", 2)
+    assert summary["plugins"]["early-stop"] == {"stopped_epoch": 2, "best_accuracy": 0.5}

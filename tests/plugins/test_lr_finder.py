@@ -1,0 +1,331 @@
+"""Tests of the plugin `lr-finder`."""
+
+import logging
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Batches, MakeBatches, MakeConfig
+from ignite.engine import Events
+from ignite_threenet_plugins.checkpoint import Checkpoint
+from ignite_threenet_plugins.lr_finder import LrFinder
+from ignite_threenet_plugins.schedule import Schedule
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+from torch.utils.data import DataLoader, TensorDataset
+
+from ignite_threenet import (
+    ConfigError,
+    OptionError,
+    Plugin,
+    PluginFailedError,
+    Run,
+    RunInterruptedError,
+)
+from ignite_threenet.testing import (
+    TinyModel,
+    assert_contract,
+    assert_observes_only,
+    assert_resumes,
+)
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def make_run(make_config: MakeConfig, make_batches: MakeBatches) -> MakeRun:
+    def make(
+        *plugins: Any, model: nn.Module | None = None, train: Any = None, **options: Any
+    ) -> Run:
+        torch.manual_seed(0)
+        loaders = {"train": make_batches() if train is None else train}
+        config = make_config(**({"epochs": 1} | options))
+        return Run(config, plugins, model=model or TinyModel(), loaders=loaders)
+
+    return make
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Collect the pictures instead of rendering them."""
+    drawn: list[Figure] = []
+
+    def collect(figure: Figure, file: IO[bytes], **options: object) -> None:
+        drawn.append(figure)
+
+    monkeypatch.setattr(Figure, "savefig", collect)
+    return drawn
+
+
+def weights_of(run: Run) -> Tensor:
+    return torch.cat([each.detach().flatten() for each in run.model.parameters()])
+
+
+def rates_of(run: Run) -> set[float]:
+    return {group["lr"] for group in run.optimizer.param_groups}
+
+
+def test_keeps_the_contract() -> None:
+    assert_contract(LrFinder, iterations=20)
+
+
+@pytest.mark.parametrize("end_lr", [10.0, 1e20])
+def test_only_observes(end_lr: float) -> None:
+    assert_observes_only(lambda: LrFinder(iterations=40, end_lr=end_lr), epochs=1)
+
+
+@pytest.mark.parametrize("apply", [False, True])
+def test_a_resumed_run_ends_as_one_that_was_never_stopped(apply: bool) -> None:
+    assert_resumes(lambda: LrFinder(iterations=20, apply=apply))
+
+
+def test_suggests_a_rate_that_lowers_the_loss(
+    make_run: MakeRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ignite_threenet.lr-finder")
+    run = make_run(LrFinder(), lr=1e-4)
+    summary = run.train()
+
+    facts = summary["plugins"]["lr-finder"]
+    assert 1e-3 < facts["suggestion"] < 1
+    assert (facts["applied"], facts["file"]) == (False, "lr-finder.png")
+    assert f"lr-finder: suggests --lr {facts['suggestion']:.2g}; it was 0.0001" in caplog.messages
+    assert (run.directory.path / "lr-finder.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert "lr-finder.png" in summary["files"]
+
+
+def test_the_picture_shows_the_rates_that_were_tried(
+    make_run: MakeRun, figures: list[Figure]
+) -> None:
+    # So low that it does not diverge.
+    run = make_run(LrFinder(start_lr=1e-4, end_lr=1e-2, iterations=20), lr=0.05)
+    summary = run.train()
+
+    (axes,) = figures[0].axes
+    losses, own_rate, suggestion = axes.get_lines()
+    rates = np.asarray(losses.get_xdata())
+    # Ignite takes its first two iterations with one rate, and stops one short of the last.
+    expected = 1e-4 * 100 ** (np.array([1, *range(1, 20)]) / 20)
+    assert rates == pytest.approx(expected)
+    assert axes.get_xscale() == "log"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (
+        "learning rate",
+        "training loss (nats per sample)",
+    )
+    assert list(np.asarray(own_rate.get_xdata())) == [0.05, 0.05]
+    found = summary["plugins"]["lr-finder"]["suggestion"]
+    assert list(np.asarray(suggestion.get_xdata())) == [found]
+
+
+class Noisy:
+    """A loader that draws from every generator there is."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.generator = torch.Generator().manual_seed(0)
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in self._batches:
+            noise = random.random() + np.random.random() + torch.rand(())
+            yield images + noise + torch.rand((), generator=self.generator), labels
+
+
+def state_of(run: Run) -> list[Any]:
+    parts = [run.model.state_dict(), run.optimizer.state_dict(), run.random_state()]
+    return [each.clone() if isinstance(each, Tensor) else each for each in tree_leaves(parts)]
+
+
+OPTIMIZERS = [
+    "sgd",
+    "adam",
+    "adamw",
+    "muon",
+]
+
+
+class Witness(Plugin):
+    """Notes the state of the run when training starts."""
+
+    def attach(self, run: Run) -> None:
+        run.trainer.add_event_handler(Events.STARTED, self.note, run)
+
+    def note(self, run: Run) -> None:
+        parts = [run.model.state_dict(), run.optimizer.state_dict(), run.random_state()]
+        leaves = tree_leaves(parts)
+        self.noted = [each.clone() if isinstance(each, Tensor) else each for each in leaves]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_changes_nothing_of_the_run(
+    make_run: MakeRun, make_batches: MakeBatches, optimizer: str
+) -> None:
+    class Before(Witness):
+        pass
+
+    before, after = Before(), Witness()
+    model = nn.Sequential(nn.Dropout(0.1), nn.BatchNorm1d(784), TinyModel())
+    loader = Noisy(make_batches())
+    plugins = [before, LrFinder(iterations=20), after]
+    make_run(*plugins, model=model, train=loader, optimizer=optimizer).train()
+
+    assert len(before.noted) == len(after.noted)
+    for one, other in zip(before.noted, after.noted, strict=True):
+        assert torch.equal(one, other) if isinstance(one, Tensor) else one == other
+
+
+def test_the_search_moves_the_weights_of_its_copy_alone(make_run: MakeRun) -> None:
+    seen: list[Tensor] = []
+
+    class Peeping(TinyModel):
+        def forward(self, inputs: Tensor) -> Tensor:
+            seen.append(next(self.parameters()).detach().clone())
+            output: Tensor = super().forward(inputs)  # type: ignore[no-untyped-call]
+            return output
+
+    run = make_run(LrFinder(iterations=20), model=Peeping())
+    run.train()
+
+    # 20 iterations at most of the search, then 4 of the training, which begin as it began.
+    assert not torch.equal(seen[0], seen[-5])
+    assert torch.equal(seen[0], seen[-4])
+
+
+def test_a_loader_that_shuffles_gives_the_same_order_as_without(
+    make_run: MakeRun, make_batches: MakeBatches
+) -> None:
+    images, labels = (torch.cat(parts) for parts in zip(*make_batches(), strict=True))
+
+    def weights(*plugins: LrFinder, out: str) -> Tensor:
+        generator = torch.Generator().manual_seed(1)
+        dataset = TensorDataset(images, labels)
+        loader = DataLoader(dataset, batch_size=8, shuffle=True, generator=generator)
+        run = make_run(*plugins, train=loader, out=Path(out))
+        run.train()
+        return weights_of(run)
+
+    assert torch.equal(weights(LrFinder(iterations=20), out="with"), weights(out="without"))
+
+
+def test_a_rate_that_is_applied_is_the_one_that_is_trained_with(make_run: MakeRun) -> None:
+    run = make_run(LrFinder(iterations=50, apply=True), lr=1e-4)
+    facts = run.train()["plugins"]["lr-finder"]
+
+    assert rates_of(run) == {facts["suggestion"]}
+    assert facts["applied"] is True
+
+
+def test_it_changes_the_training_only_where_it_applies_the_rate() -> None:
+    assert not LrFinder().changes_training
+    assert LrFinder(apply=True).changes_training
+
+
+@pytest.mark.parametrize("nan_from", [0, 10])
+def test_a_search_that_diverges_stops_nothing(make_run: MakeRun, nan_from: int) -> None:
+    class Fragile(TinyModel):
+        """Gives NaN from some iteration of the search on, and works in the training."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.count = 0
+
+        def __deepcopy__(self, memo: dict[int, Any]) -> nn.Module:
+            copied = Fragile()
+            memo[id(self)] = copied
+            for one, other in zip(self.parameters(), copied.parameters(), strict=True):
+                memo[id(one)] = other
+            copied.is_copy = True
+            return copied
+
+        is_copy = False
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            self.count += self.is_copy
+            output: Tensor = super().forward(inputs)  # type: ignore[no-untyped-call]
+            return output * float("nan") if self.is_copy and self.count > nan_from else output
+
+    summary = make_run(LrFinder(iterations=20, start_lr=1e-2, apply=True), model=Fragile()).train()
+
+    facts = summary["plugins"]["lr-finder"]
+    assert summary["status"] == "completed"
+    if nan_from == 0:
+        assert (facts["suggestion"], facts["applied"]) == (None, False)
+    else:
+        # The rate of the tenth iteration, the last one with a loss.
+        assert 1e-2 < facts["suggestion"] < 1e-2 * 1000 ** (10 / 20)
+
+
+def test_says_that_no_rate_is_found(make_run: MakeRun, caplog: pytest.LogCaptureFixture) -> None:
+    run = make_run(LrFinder(start_lr=100.0, end_lr=1e4, iterations=20, apply=True))
+    summary = run.train()
+
+    assert summary["plugins"]["lr-finder"]["suggestion"] is None
+    assert "lr-finder: no rate from 100 on lowers the loss" in caplog.messages
+    assert rates_of(run) == {0.1}
+
+
+def test_a_schedule_that_follows_peaks_at_the_rate_that_is_applied(make_run: MakeRun) -> None:
+    schedule = Schedule(kind="constant", warmup=0.0)
+    run = make_run(LrFinder(iterations=50, apply=True), schedule, lr=1e-4)
+    facts = run.train()["plugins"]["lr-finder"]
+
+    assert rates_of(run) == {facts["suggestion"]}
+
+
+def test_a_schedule_that_was_planned_before_is_refused(make_run: MakeRun) -> None:
+    run = make_run(Schedule(), LrFinder(iterations=50, apply=True), lr=1e-4)
+    with pytest.raises(PluginFailedError, match="name lr-finder before"):
+        run.train()
+
+
+def test_a_schedule_that_was_planned_before_does_not_disturb_the_search(make_run: MakeRun) -> None:
+    first = make_run(LrFinder(iterations=30), out=Path("first")).train()
+    second = make_run(Schedule(), LrFinder(iterations=30), out=Path("second")).train()
+
+    facts = first["plugins"]["lr-finder"]
+    assert second["plugins"]["lr-finder"]["suggestion"] == facts["suggestion"]
+
+
+def test_a_resumed_run_does_not_search_again(make_run: MakeRun, figures: list[Figure]) -> None:
+    def plugins() -> list[Plugin]:
+        return [LrFinder(iterations=20), Checkpoint()]
+
+    run = make_run(*plugins(), epochs=2)
+    run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=1), lambda: run.interrupt())
+    with pytest.raises(RunInterruptedError):
+        run.train()
+    suggestion = run.plugins["lr-finder"].summary()["suggestion"]
+    resumed = Run.resume(
+        run.directory.path, plugins=plugins(), model=TinyModel(), loaders=run.loaders
+    )
+    summary = resumed.train()
+
+    assert len(figures) == 1
+    assert summary["plugins"]["lr-finder"]["suggestion"] == suggestion
+
+
+def test_weights_that_two_layers_share_are_shared_in_the_copy(make_run: MakeRun) -> None:
+    first, second = nn.Linear(10, 10), nn.Linear(10, 10)
+    second.weight = first.weight
+    model = nn.Sequential(nn.Linear(784, 10), first, nn.Tanh(), second, nn.LogSoftmax(dim=1))
+    summary = make_run(LrFinder(iterations=50), model=model).train()
+
+    assert summary["plugins"]["lr-finder"]["suggestion"] is not None
+
+
+def test_refuses_to_search_backwards(make_run: MakeRun) -> None:
+    with pytest.raises(ConfigError, match=r"lr-finder\.start_lr: 1 is not below end_lr, 0\.1"):
+        make_run(LrFinder(start_lr=1.0, end_lr=0.1))
+
+
+@pytest.mark.parametrize("options", [{"start_lr": 0.0}, {"end_lr": 0.0}, {"iterations": 9}])
+def test_refuses_options_out_of_range(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="is out of range"):
+        LrFinder(**options)

@@ -1,0 +1,280 @@
+"""Tests of the plugin `tensorboard`: what it writes is read back by TensorBoard itself."""
+
+import random
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import MakeBatches, MakeConfig
+from ignite.engine import Engine, Events
+from ignite_threenet_plugins.accuracy import Accuracy
+from ignite_threenet_plugins.checkpoint import Checkpoint
+from ignite_threenet_plugins.schedule import Schedule
+from ignite_threenet_plugins.tensorboard import Tensorboard
+
+from ignite_threenet import ConfigError, OptionError, Plugin, Run, RunInterruptedError
+from ignite_threenet.testing import assert_contract, assert_observes_only, assert_resumes
+
+pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
+
+MakeRun = Callable[..., Run]
+Points = list[tuple[int, float]]
+
+
+class Rates(Plugin):
+    """Notes the rate that each epoch's last step is taken with."""
+
+    def attach(self, run: Run) -> None:
+        self.last: dict[int, float] = {}
+        run.trainer.add_event_handler(Events.STARTED, self._start, run)
+
+    def _start(self, trainer: Engine, run: Run) -> None:
+        trainer.add_event_handler(Events.ITERATION_STARTED, self._note, run)
+
+    def _note(self, trainer: Engine, run: Run) -> None:
+        self.last[trainer.state.epoch] = run.optimizer.param_groups[0]["lr"]
+
+
+class MeasureOften(Plugin):
+    """Measures in the midst of each epoch, and at its end."""
+
+    def attach(self, run: Run) -> None:
+        event = Events.ITERATION_COMPLETED(every=3) | Events.EPOCH_COMPLETED
+        run.trainer.add_event_handler(event, lambda: run.evaluate("test"))
+
+
+@pytest.fixture
+def make_run(make_batches: MakeBatches, make_config: MakeConfig) -> MakeRun:
+    """Make a run of three epochs of four iterations."""
+
+    def make(*plugins: Any, **options: Any) -> Run:
+        loaders = {"train": make_batches(), "test": make_batches(count=2, seed=1)}
+        return Run(make_config(**options), plugins, loaders=loaders)
+
+    return make
+
+
+def read(folder: Path) -> Any:
+    """Load a folder of event files as TensorBoard does."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(folder), {"scalars": 0, "tensors": 0}).Reload()
+
+
+def curves(run: Run, name: str = "tensorboard") -> dict[str, Points]:
+    events = read(run.directory.path / name)
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+        if events.Scalars(tag)  # no point is left of a tag that is void
+    }
+
+
+def expected_curves(run: Run) -> dict[str, Points]:
+    """Say what the history holds, but for the rates."""
+    found: dict[str, Points] = {
+        "train/loss": [(each.epoch, each.loss) for each in run.history.epochs]
+    }
+    for each in run.history.measurements:
+        kind = "final" if each.final else "measured"
+        for name, value in each.metrics.items():
+            found.setdefault(f"{kind}/{each.split}/{name}", []).append((each.epoch, value))
+    return found
+
+
+def assert_shows_the_history(run: Run) -> None:
+    shown = curves(run)
+    shown.pop("train/lr")
+    expected = expected_curves(run)
+    assert shown.keys() == expected.keys()
+    for tag, points in expected.items():
+        assert [step for step, _ in shown[tag]] == [step for step, _ in points]
+        # TensorBoard keeps float32.
+        assert [value for _, value in shown[tag]] == pytest.approx([value for _, value in points])
+
+
+def stop_at(run: Run, iteration: int) -> Run:
+    event = Events.ITERATION_COMPLETED(once=iteration)
+    run.trainer.add_event_handler(event, lambda: run.interrupt())
+    with pytest.raises(RunInterruptedError):
+        run.train()
+    return run
+
+
+def test_shows_each_epoch_each_measurement_and_the_final_test(make_run: MakeRun) -> None:
+    run = make_run(Accuracy(every=2), Tensorboard())
+    run.train()
+
+    assert set(curves(run)) == {
+        *("train/loss", "train/lr"),
+        *("measured/train/loss", "measured/train/accuracy"),
+        *("final/test/loss", "final/test/accuracy"),
+    }
+    assert [step for step, _ in curves(run)["measured/train/loss"]] == [2, 3]
+    assert [step for step, _ in curves(run)["final/test/loss"]] == [3]
+    assert_shows_the_history(run)
+
+
+@pytest.mark.parametrize("first", ["schedule", "tensorboard"])
+def test_shows_the_rate_of_each_epochs_last_step(make_run: MakeRun, first: str) -> None:
+    rates, plugins = Rates(), [Schedule(), Tensorboard()]
+    run = make_run(rates, *(plugins if first == "schedule" else reversed(plugins)))
+    run.train()
+
+    steps, values = zip(*curves(run)["train/lr"], strict=True)
+    assert steps == (1, 2, 3)
+    assert values == pytest.approx(tuple(rates.last.values()))
+    assert len(set(values)) == 3
+
+
+def test_shows_the_options_as_text(make_run: MakeRun) -> None:
+    run = make_run(Accuracy(every=2), Tensorboard(), lr=0.05, device="cpu")
+    run.train()
+
+    (event,) = read(run.directory.path / "tensorboard").Tensors("options/text_summary")
+    rows = event.tensor_proto.string_val[0].decode().splitlines()
+    assert event.step == 0
+    for row in ("lr | 0.05", "epochs | 3", "accuracy.every | 2", "dataset | custom"):
+        assert f"| {row} |" in rows
+
+
+def test_two_of_them_write_into_folders_of_their_names(make_run: MakeRun) -> None:
+    one, two = Tensorboard(), Tensorboard()
+    one.name, two.name = "one", "two"
+    run = make_run(one, two)
+    run.train()
+
+    assert curves(run, "one") == curves(run, "two")
+
+
+@pytest.mark.parametrize("iteration", [5, 7, 8])
+def test_a_resumed_run_shows_the_same_as_one_never_stopped(
+    make_run: MakeRun, iteration: int
+) -> None:
+    def plugins() -> list[Plugin]:
+        return [Schedule(), MeasureOften(), Tensorboard(), Checkpoint()]
+
+    whole = make_run(*plugins(), out=Path("whole"))
+    whole.train()
+    run = stop_at(make_run(*plugins()), iteration)
+    resumed = Run.resume(run.directory.path, plugins=plugins(), loaders=run.loaders)
+    resumed.train()
+
+    assert curves(resumed) == curves(whole)
+    assert_shows_the_history(resumed)
+
+
+def test_what_was_written_after_the_checkpoint_is_void(make_run: MakeRun) -> None:
+    def plugins() -> list[Plugin]:
+        return [Tensorboard(), Checkpoint(seconds=0)]
+
+    run = make_run(*plugins(), epochs=5)
+    run.train()
+    for path in run.directory.checkpoints()[:1]:
+        path.unlink()
+    (run.directory.path / "summary.json").unlink()
+    loaders = {**run.loaders, "test": [(torch.zeros(4, 784), torch.arange(4))]}
+    resumed = Run.resume(run.directory.path, plugins=plugins(), loaders=loaders)
+    resumed.train()
+
+    assert [step for step, _ in curves(resumed)["train/lr"]] == [1, 2, 3, 4, 5]
+    assert_shows_the_history(resumed)
+
+
+def test_a_run_with_more_epochs_shows_one_final_test(make_run: MakeRun) -> None:
+    def plugins() -> list[Plugin]:
+        return [Tensorboard(), Checkpoint()]
+
+    run = make_run(*plugins())
+    run.train()
+    longer = Run.resume(run.directory.path, epochs=5, plugins=plugins(), loaders=run.loaders)
+    longer.train()
+
+    assert [step for step, _ in curves(longer)["final/test/loss"]] == [5]
+    # EventAccumulator leaves text that is void; TensorBoard itself does not.
+    *_, event = read(longer.directory.path / "tensorboard").Tensors("options/text_summary")
+    assert b"| epochs | 5 |" in event.tensor_proto.string_val[0]
+
+
+def test_a_run_that_was_killed_loses_nothing_that_its_checkpoint_knows(make_run: MakeRun) -> None:
+    run = stop_at(make_run(Tensorboard(), Checkpoint()), 9)
+    shutil.rmtree(run.directory.path / "tensorboard")  # as if nothing had reached the disk
+    plugins = [Tensorboard(), Checkpoint()]
+    resumed = Run.resume(run.directory.path, plugins=plugins, loaders=run.loaders)
+    resumed.train()
+
+    assert [step for step, _ in curves(resumed)["train/lr"]] == [1, 2, 3]
+    assert_shows_the_history(resumed)
+
+
+def test_a_run_that_replaces_another_hides_its_points(make_run: MakeRun) -> None:
+    make_run(Tensorboard(), MeasureOften(), epochs=5).train()
+    run = make_run(Tensorboard(), force=True)
+    run.train()
+
+    assert_shows_the_history(run)
+
+
+def test_what_there_is_can_be_read_after_a_failure(make_run: MakeRun) -> None:
+    def fail() -> None:
+        raise RuntimeError("unplugged")
+
+    run = make_run(Tensorboard())
+    run.trainer.add_event_handler(Events.EPOCH_STARTED(once=3), fail)
+    with pytest.raises(RuntimeError, match="unplugged"):
+        run.train()
+
+    assert [step for step, _ in curves(run)["train/loss"]] == [1, 2]
+
+
+def test_a_run_that_does_not_train_writes_nothing(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run(Tensorboard()).close()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_says_how_to_install_what_is_missing(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("tensorboard", "tensorboardX"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError) as raised:
+        make_run(Tensorboard())
+
+    assert str(raised.value) == (
+        "tensorboard: needs the package tensorboard: pip install 'ignite-threenet[tensorboard]'"
+    )
+
+
+def test_a_folder_that_cannot_be_written_does_not_stop_the_run(make_run: MakeRun) -> None:
+    run = make_run(Tensorboard())
+    run.trainer.add_event_handler(
+        Events.STARTED, lambda: (run.directory.path / "tensorboard").write_text("in the way")
+    )
+    summary = run.train()
+
+    assert summary["status"] == "completed"
+    assert "failed at EPOCH_COMPLETED, epoch 1" in summary["detached"]["tensorboard"]
+
+
+def test_keeps_the_contract() -> None:
+    assert_contract(Tensorboard)
+    assert_resumes(Tensorboard)
+    assert_observes_only(Tensorboard)
+
+
+def test_draws_no_random_number(make_run: MakeRun) -> None:
+    make_run(out=Path("without")).train()
+    without = random.getstate()
+    make_run(Tensorboard(), out=Path("with")).train()
+
+    assert random.getstate() == without
+
+
+def test_refuses_a_time_that_is_none() -> None:
+    with pytest.raises(OptionError):
+        Tensorboard(flush_s=0)

@@ -1,0 +1,504 @@
+"""Tests of what ``plugins check`` finds in a plugin."""
+
+import itertools
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import InstallDistribution
+
+from ignite_threenet.check import check_plugin
+from ignite_threenet.plugin import find_plugin
+
+CHECKS = ["name", "import", "options", "construction", "run", "contract", "state", "weights"]
+BUILT_IN = (
+    "accuracy",
+    "augment",
+    "best",
+    "checkpoint",
+    "confusion",
+    "csv",
+    "early-stop",
+    "ema",
+    "lr-finder",
+    "plot",
+    "progress",
+    "schedule",
+    "timing",
+)
+
+HEADER = """
+import io, logging, os, signal, sys, threading
+from pathlib import Path
+
+import torch
+from ignite.engine import Events
+from ignite_threenet import Plugin, option
+"""
+
+# Counts epochs, and remembers them; what it does besides is filled in.
+SUBJECT = '''
+class Subject(Plugin):
+    """Count epochs."""
+
+    changes_training = {changes_training}
+
+    def attach(self, run):
+        self.run, self.count = run, 0
+        run.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.look)
+
+    @torch.no_grad()
+    def look(self):
+        self.count += 1
+        {action}
+
+    def state_dict(self):
+        return {{"count": self.count}}
+
+    def load_state_dict(self, state):
+        self.count = {restored}
+'''
+
+
+@pytest.fixture(autouse=True)
+def _in_haste(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Use one thread, which is the fastest for batches so small, and wait for no disk."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _clean_up_after_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take back what the leaking plugins leave; the directory and the loggers are taken back."""
+    handler, dtype = signal.getsignal(signal.SIGTERM), torch.get_default_dtype()
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    monkeypatch.setenv("ACME_HOME", "before")
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    torch.set_default_dtype(dtype)
+
+
+def write(source: str, path: str = "subject.py") -> str:
+    Path(path).write_text(HEADER + textwrap.dedent(source))
+    return path
+
+
+def subject(
+    action: str = "", *, changes_training: bool = False, restored: str = 'state["count"]'
+) -> str:
+    return SUBJECT.format(action=action, changes_training=changes_training, restored=restored)
+
+
+def findings(word: str) -> dict[str, str]:
+    """Give the problems by check, and "" for those that found none."""
+    return {each.check: "; ".join(each.problems) for each in check_plugin(word)}
+
+
+def only_problem(word: str) -> tuple[str, str]:
+    """Give the one check that failed, with its problem."""
+    failed = {check: problem for check, problem in findings(word).items() if problem}
+    assert len(failed) == 1, failed
+    return failed.popitem()
+
+
+# Plugins in order
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_built_in_plugin_passes(name: str) -> None:
+    expected = [check for check in CHECKS if check != "construction"]
+
+    assert findings(name) == dict.fromkeys(expected, "")
+
+
+def test_a_passed_check_is_a_line_with_what_was_seen() -> None:
+    write(subject())
+    origin = find_plugin("subject.py").origin
+
+    lines = [finding.spell() for finding in check_plugin("subject.py")]
+
+    assert lines[0] == "ok      name: ok"
+    assert lines[1].startswith(f"ok      import: ok ({origin}, 0.")
+    assert lines[3:] == [
+        "ok      run: ok (two batches of each split)",
+        "ok      contract: ok",
+        "ok      state: ok (interrupted and resumed)",
+        "ok      weights: ok (the same with it and without it)",
+    ]
+
+
+def test_a_plugin_that_says_that_it_changes_the_training_may_do_so() -> None:
+    action = "next(self.run.model.parameters()).add_(0.01)"
+    write(subject(action, changes_training=True))
+
+    *_, last = check_plugin("subject.py")
+
+    assert last.spell() == "ok      weights: ok (it says that it changes the training)"
+
+
+def test_a_name_that_is_also_an_option_of_the_run_is_no_clash() -> None:
+    source = '''
+        class Subject(Plugin):
+            """Warm up."""
+
+            epochs: int = option(3, help="epochs of warming up", min=1)
+    '''
+
+    assert findings(write(source))["options"] == ""
+
+
+# Names
+
+
+def test_an_unknown_name_is_told_with_the_nearest() -> None:
+    check, problem = only_problem("bset")
+
+    assert check == "name"
+    assert problem.startswith("unknown plugin 'bset'; did you mean 'best'? Installed: ")
+
+
+def test_a_file_that_does_not_exist_is_unknown() -> None:
+    assert findings("./absent.py") == {"name": "unknown plugin file './absent.py'."}
+
+
+def test_a_clash_names_both_distributions(install_distribution: InstallDistribution) -> None:
+    for distribution in ("acme-one", "acme-two"):
+        install_distribution(distribution, {"twin": "check_twin:Twin"}, {})
+
+    assert findings("twin") == {
+        "name": "plugin 'twin' comes from several distributions: acme-one 1.0 and acme-two 1.0; "
+        "uninstall all but one"
+    }
+
+
+def test_a_file_whose_name_can_be_no_flag_is_told() -> None:
+    write(subject(), "my subject.py")
+
+    check, problem = only_problem("my subject.py")
+
+    assert check == "construction"
+    assert problem == "plugin 'my subject' cannot be a name (letters, digits, -_.); use NAME=FILE"
+
+
+# Broken plugins
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (
+            "import acme_absent",
+            "cannot be imported from subject.py: "
+            "ModuleNotFoundError: No module named 'acme_absent'",
+        ),
+        (
+            "class Subject(",
+            "cannot be imported from subject.py: "
+            "SyntaxError: '(' was never closed (subject.py, line 8)",
+        ),
+        (
+            "class Subject(Plugin):\n    depth: set = option({1}, help='levels')",
+            "cannot be imported from subject.py: TypeError: Subject.depth: the default {1} could "
+            "be changed by whoever uses it; give a tuple",
+        ),
+        ("class Subject: ...", "holds nothing that is a subclass of ignite_threenet.Plugin"),
+        (
+            "class One(Plugin): ...\nclass Two(Plugin): ...",
+            "holds several; choose subject.py:One or subject.py:Two",
+        ),
+    ],
+)
+def test_a_plugin_that_cannot_be_loaded_is_checked_no_further(source: str, problem: str) -> None:
+    word = write(source)
+
+    found = findings(word)
+
+    assert found == {
+        "name": "",
+        "import": f"plugin 'subject' ({find_plugin(word).origin}) {problem}",
+    }
+
+
+@pytest.mark.parametrize("api", [0, 2])
+def test_a_plugin_of_another_interface_is_told_both_versions(api: int) -> None:
+    check, problem = only_problem(write(f"class Subject(Plugin):\n    api = {api}"))
+
+    assert check == "import"
+    assert f"was written for version {api} of the plugins' interface" in problem
+    assert "has version 1" in problem
+
+
+def test_a_slow_import_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    write(subject())
+    seconds = itertools.count(0, 2)
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(seconds)))
+
+    check, problem = only_problem("subject.py")
+
+    assert check == "import"
+    assert problem == "takes 2.0 s; import what is heavy where it is used, not at the top"
+
+
+def test_an_option_without_help_is_named() -> None:
+    source = "class Subject(Plugin):\n    depth: int = option(1, help='')"
+
+    problem = findings(write(source))["options"]
+
+    assert problem == "'depth' has no help; say what it does, and its unit"
+
+
+def test_an_option_that_shares_an_environment_variable_with_the_run_is_named() -> None:
+    source = "class Data(Plugin):\n    dir: str = option('', help='where')"
+
+    problem = findings(write(source, "data.py"))["options"]
+
+    assert problem == "'dir' is taken for the run's option 'data_dir'; choose another name"
+
+
+@pytest.mark.parametrize(
+    ("raised", "problem"),
+    [
+        (
+            "ValueError('no display')",
+            "plugin 'subject' ({origin}) refuses its options: ValueError: no display",
+        ),
+        ("SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_plugin_that_cannot_be_made_is_checked_no_further(raised: str, problem: str) -> None:
+    word = write(f"class Subject(Plugin):\n    def __post_init__(self):\n        raise {raised}")
+
+    found = findings(word)
+
+    assert list(found) == ["name", "import", "options", "construction"]
+    assert found["construction"] == problem.format(origin=find_plugin(word).origin)
+
+
+def test_a_requirement_that_is_not_installed_is_named() -> None:
+    check, problem = only_problem(write("class Subject(Plugin):\n    requires = ('acuracy',)"))
+
+    assert check == "construction"
+    assert problem.startswith(
+        "plugin 'subject' requires another: unknown plugin 'acuracy'; did you mean 'accuracy'?"
+    )
+
+
+def test_a_plugin_that_fails_is_told_where() -> None:
+    word = write(subject("raise ValueError('worn out')"))
+
+    check, problem = only_problem(word)
+
+    assert check == "run"
+    assert problem == (
+        f"PluginFailedError: plugin 'subject' ({find_plugin(word).origin}) failed at "
+        "EPOCH_COMPLETED, epoch 1: ValueError: worn out"
+    )
+
+
+def test_a_plugin_that_would_be_detached_fails_the_check_too() -> None:
+    source = subject("raise ValueError('worn out')").replace(
+        "changes_training", "on_error = 'detach'; changes_training"
+    )
+
+    assert only_problem(write(source))[0] == "run"
+
+
+def test_a_plugin_that_fails_later_fails_what_runs_longer() -> None:
+    action = "if self.count == 2: raise ValueError('worn out')"
+
+    found = findings(write(subject(action)))
+
+    failed = [check for check, problem in found.items() if "ValueError: worn out" in problem]
+    assert failed == ["contract", "state", "weights"]
+
+
+def test_a_plugin_that_asks_for_what_the_small_run_has_not_is_told_so() -> None:
+    source = """
+        from ignite_threenet import ConfigError
+
+        class Subject(Plugin):
+            def attach(self, run):
+                raise ConfigError("subject: wants a network with a decoder")
+    """
+
+    *_, last = check_plugin(write(source))
+
+    assert last.spell() == (
+        "FAILED  run: ConfigError: subject: wants a network with a decoder "
+        "(it asks for what this small run does not have)"
+    )
+
+
+# Leaks
+
+
+@pytest.mark.parametrize(
+    ("action", "problem"),
+    [
+        (
+            "logging.getLogger('ignite_threenet').addHandler(logging.NullHandler())",
+            "leaves a logging handler behind; remove it in close()",
+        ),
+        (
+            "logging.getLogger().addHandler(logging.NullHandler())",
+            "leaves a logging handler behind; remove it in close()",
+        ),
+        (
+            "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+            "leaves a signal handler behind; put the old one back in close()",
+        ),
+        (
+            "torch.set_default_dtype(torch.float64)",
+            "changes torch's default dtype; put it back in close()",
+        ),
+        ("os.chdir('/')", "changes the current directory; leave it alone"),
+        (
+            "os.environ['ACME_HOME'] = 'after'",
+            "changes environment variables (ACME_HOME); leave them alone",
+        ),
+        (
+            "del os.environ['ACME_HOME']",
+            "changes environment variables (ACME_HOME); leave them alone",
+        ),
+        (
+            "sys.stderr = io.StringIO()",
+            "replaces standard output or error; put it back in close()",
+        ),
+        (
+            "self.run.model[1].register_forward_hook(print)",
+            "leaves a hook on the model; remove it in close()",
+        ),
+        (
+            "self.run.model.register_full_backward_hook(lambda *args: None)",
+            "leaves a hook on the model; remove it in close()",
+        ),
+    ],
+)
+def test_what_a_plugin_leaves_behind_is_told_with_what_to_do(action: str, problem: str) -> None:
+    assert only_problem(write(subject(action))) == ("run", problem)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "Path('stray.txt').write_text('x')",
+        "Path('stray.txt').open('a').close()",
+        "os.close(os.open('stray.txt', os.O_CREAT))",
+    ],
+)
+def test_a_file_outside_of_the_runs_directory_is_named(action: str, tmp_path: Path) -> None:
+    check, problem = only_problem(write(subject(action)))
+
+    assert check == "run"
+    assert problem == (
+        f"writes {tmp_path / 'stray.txt'} outside of the run's directory; use run.directory.write()"
+    )
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "self.run.directory.write('notes.txt', b'x')",
+        "Path('subject.py').read_text()",
+        "Path(os.devnull).write_text('x')",
+    ],
+)
+def test_a_file_that_a_plugin_may_open_is_no_problem(action: str) -> None:
+    assert findings(write(subject(action)))["run"] == ""
+
+
+def test_what_a_plugin_puts_back_in_close_is_no_leak() -> None:
+    source = """
+        class Subject(Plugin):
+            '''Watch the model.'''
+
+            def attach(self, run):
+                self.hook = run.model.register_forward_hook(lambda *args: None)
+                os.environ["ACME_HOME"] = "after"
+
+            def close(self, error):
+                self.hook.remove()
+                os.environ["ACME_HOME"] = "before"
+    """
+
+    assert set(findings(write(source)).values()) == {""}
+
+
+def test_all_that_a_plugin_leaves_is_told_at_once() -> None:
+    action = "os.environ['ACME_HOME'] = 'after'; self.run.model.register_forward_hook(print)"
+
+    check, problem = only_problem(write(subject(action)))
+
+    assert check == "run"
+    assert problem == (
+        "changes environment variables (ACME_HOME); leave them alone; "
+        "leaves a hook on the model; remove it in close()"
+    )
+
+
+def test_a_thread_left_running_is_told_and_not_waited_for() -> None:
+    write(subject("threading.Thread(target=threading.Event().wait).start()"))
+    command = [sys.executable, "-m", "ignite_threenet.check", "subject.py"]
+
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+    assert result.stdout.splitlines()[-1] == (
+        "  FAILED  run: leaves a thread running; end it in close() (two batches of each split)"
+    )
+    assert result.returncode == 1
+
+
+# Promises
+
+
+def test_a_missing_docstring_is_told() -> None:
+    word = write(subject().replace('"""Count epochs."""', ""))
+
+    assert only_problem(word) == (
+        "contract",
+        "Subject has no docstring, so nobody learns from 'plugins list' what it does",
+    )
+
+
+def test_a_state_that_cannot_be_saved_is_told() -> None:
+    word = write(subject().replace('{"count": self.count}', '{"count": {self.count}}'))
+
+    found = findings(word)
+
+    assert found["contract"] == "state_dict(): count: is a set; expected a plain value or a tensor"
+    assert "count: is a set" in found["state"]
+
+
+def test_a_forgetful_plugin_is_told_what_it_forgot() -> None:
+    assert only_problem(write(subject(restored="0"))) == (
+        "state",
+        "the resumed run differs: plugin subject: count: 3 and 2; see Plugin.state_dict()",
+    )
+
+
+@pytest.mark.parametrize(
+    "action", ["next(self.run.model.parameters()).add_(0.01)", "torch.rand(1)"]
+)
+def test_a_plugin_that_says_it_observes_and_changes_weights_is_told(action: str) -> None:
+    check, problem = only_problem(write(subject(action)))
+
+    assert check == "weights"
+    assert problem.startswith("training ends with other weights: tiny.1.weight")
+    assert problem.endswith("; say changes_training = True, or do not touch what training uses")
+
+
+def test_checking_leaves_no_file_where_it_runs() -> None:
+    write(subject())
+
+    findings("subject.py")
+
+    assert list(Path().iterdir()) == [Path("subject.py")]

@@ -1,0 +1,261 @@
+"""Tests of finding what others bring: by the name of an entry point, or in a file."""
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import InstallDistribution
+
+from ignite_threenet import PluginChoiceError, UnknownNameError
+from ignite_threenet.registry import (
+    Entry,
+    FileEntry,
+    LoadFailedError,
+    find_entries,
+    find_entry,
+    is_file,
+)
+
+GROUP = "acme.tools"
+
+
+def is_tool(value: object) -> bool:
+    return isinstance(value, type) and value.__name__.endswith("Tool")
+
+
+def write(source: str, path: str = "saw.py") -> FileEntry:
+    Path(path).write_text(source)
+    return FileEntry(Path(path))
+
+
+def failure(entry: Entry | FileEntry) -> str:
+    with pytest.raises(LoadFailedError) as raised:
+        entry.load(is_tool, "a tool")
+    return str(raised.value)
+
+
+@pytest.fixture(autouse=True)
+def _forget_imported_files() -> Iterator[None]:
+    yield
+    for name in imported():
+        del sys.modules[name]
+
+
+def imported() -> list[str]:
+    return [name for name in sys.modules if name.startswith("ignite_threenet_file_")]
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["saw.py", "./saw.py", "/tools/saw.py", "saw.py:Tool", "./my tools/saw.py:Tool", "name=saw.py"],
+)
+def test_a_word_that_ends_in_py_is_a_file(word: str) -> None:
+    assert is_file(word)
+
+
+@pytest.mark.parametrize("word", ["saw", "saw.pyc", "saw:Tool", "py", "", "acme.saw"])
+def test_any_other_word_is_a_name(word: str) -> None:
+    assert not is_file(word)
+
+
+# Files, not imported
+
+
+def test_a_file_is_known_by_its_name_and_the_beginning_of_its_digest() -> None:
+    entry = write("class Tool: ...\n", "two_saws.py")
+
+    assert entry.name == "two-saws"
+    assert entry.distribution == "two_saws.py"
+    assert entry.version == hashlib.sha256(b"class Tool: ...\n").hexdigest()[:8]
+    assert entry.origin == f"two_saws.py {entry.version}"
+    assert entry.value == "two_saws.py"
+
+
+def test_one_of_several_in_a_file_is_known_by_both_names() -> None:
+    assert FileEntry(Path("tools/saw.py"), "SmallTool").value == "tools/saw.py:SmallTool"
+
+
+def test_a_file_that_is_gone_has_no_digest_and_no_description() -> None:
+    entry = FileEntry(Path("saw.py"))
+
+    assert (entry.origin, entry.describe()) == ("saw.py", "")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "description"),
+    [("", "Cut wood."), ("SmallTool", "Cut twigs."), ("make", "Make a tool."), ("Absent", "")],
+)
+def test_a_file_is_described_without_being_imported(attribute: str, description: str) -> None:
+    write(
+        "def make():\n    '''Make a tool.'''\n"
+        "class Tool:\n    '''Cut wood.\n\n    More.\n    '''\n"
+        "class SmallTool:\n    '''Cut twigs.'''\n"
+        "raise RuntimeError('imported')\n"
+    )
+
+    assert FileEntry(Path("saw.py"), attribute).describe() == description
+
+
+@pytest.mark.parametrize("content", [b"class Tool(:", b"\x00\xff"])
+def test_a_damaged_file_has_no_description(content: bytes) -> None:
+    Path("saw.py").write_bytes(content)
+
+    assert FileEntry(Path("saw.py")).describe() == ""
+
+
+# Files, imported
+
+
+def test_the_only_one_of_its_kind_in_a_file_is_loaded() -> None:
+    entry = write("from pathlib import Path\nclass Handle: ...\nclass Tool: ...\n")
+
+    assert entry.load(is_tool, "a tool").__name__ == "Tool"
+
+
+def test_what_a_file_only_imports_is_not_its_own() -> None:
+    write("class Tool: ...\n", "base_of_saw.py")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        entry = write("from base_of_saw import Tool\nclass SmallTool(Tool): ...\n")
+        loaded = entry.load(is_tool, "a tool")
+    finally:
+        sys.path.remove(str(Path.cwd()))
+
+    assert loaded.__name__ == "SmallTool"
+
+
+def test_one_of_several_in_a_file_is_loaded_by_its_name() -> None:
+    write("class BigTool: ...\nclass SmallTool: ...\n")
+
+    loaded = FileEntry(Path("saw.py"), "SmallTool").load(is_tool, "a tool")
+
+    assert loaded.__name__ == "SmallTool"
+
+
+def test_several_in_a_file_are_refused_with_what_to_write_instead() -> None:
+    Path("tools").mkdir()
+    entry = write("class BigTool: ...\nclass SmallTool: ...\n", "tools/saw.py")
+
+    assert failure(entry) == "holds several; choose tools/saw.py:BigTool or tools/saw.py:SmallTool"
+
+
+def test_a_file_without_any_is_refused() -> None:
+    assert failure(write("class Handle: ...\n")) == "holds nothing that is a tool"
+
+
+@pytest.mark.parametrize("attribute", ["Absent", "Handle"])
+def test_a_name_in_a_file_that_is_none_is_refused(attribute: str) -> None:
+    write("class Handle: ...\n")
+
+    assert failure(FileEntry(Path("saw.py"), attribute)) == f"is not a tool: saw.py:{attribute}"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("x = (\n", "SyntaxError: '(' was never closed (saw.py, line 1)"),
+        ("import acme_absent\n", "ModuleNotFoundError: No module named 'acme_absent'"),
+        ("raise OSError('no display')\n", "OSError: no display"),
+        ("raise SystemExit(3)\n", "SystemExit: 3"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_told_with_the_reason(source: str, reason: str) -> None:
+    assert failure(write(source)) == f"cannot be imported from saw.py: {reason}"
+    assert imported() == []
+
+
+def test_a_file_that_is_gone_cannot_be_imported() -> None:
+    message = failure(FileEntry(Path("saw.py")))
+
+    assert message.startswith("cannot be imported from saw.py: FileNotFoundError: ")
+
+
+def test_an_interrupt_while_importing_a_file_goes_on() -> None:
+    entry = write("raise KeyboardInterrupt\n")
+
+    with pytest.raises(KeyboardInterrupt):
+        entry.load(is_tool, "a tool")
+
+    assert imported() == []
+
+
+def test_a_file_is_imported_once() -> None:
+    entry = write("class Tool: ...\nhere = 'once'\n")
+
+    assert entry.load(is_tool, "a tool") is entry.load(is_tool, "a tool")
+
+
+def test_a_file_that_has_changed_is_imported_anew() -> None:
+    first = write("class Tool:\n    teeth = 1\n").load(is_tool, "a tool")
+
+    second = write("class Tool:\n    teeth = 2\n").load(is_tool, "a tool")
+
+    assert (first.teeth, second.teeth) == (1, 2)
+
+
+def test_a_file_may_be_called_like_a_module() -> None:
+    entry = write("class Tool: ...\n", "logging.py")
+
+    assert entry.load(is_tool, "a tool").__module__ != "logging"
+    assert "Tool" not in vars(sys.modules["logging"])
+
+
+# Finding
+
+
+def test_what_is_found_belongs_to_the_group_alone(
+    install_distribution: InstallDistribution,
+) -> None:
+    install_distribution("acme", {"saw": "acme_saw:Tool"}, {}, group=GROUP)
+
+    assert find_entries(GROUP) == {"saw": [Entry("saw", "acme_saw:Tool", "acme", "1.0")]}
+
+
+def test_a_word_with_a_name_in_a_file_finds_both() -> None:
+    write("")
+
+    assert find_entry("tool", "./saw.py:SmallTool", {}) == FileEntry(Path("saw.py"), "SmallTool")
+
+
+def test_a_file_goes_before_what_is_installed() -> None:
+    write("")
+    installed = {"saw.py": [Entry("saw.py", "acme_saw:Tool", "acme", "1.0")]}
+
+    assert find_entry("tool", "saw.py", installed) == FileEntry(Path("saw.py"))
+
+
+@pytest.mark.parametrize("word", ["./tools/saw.py", "./tools/saw.py:Tool"])
+def test_a_file_that_does_not_exist_is_unknown(word: str) -> None:
+    with pytest.raises(UnknownNameError) as raised:
+        find_entry("tool", word, {}, where="bench")
+
+    assert str(raised.value) == "bench: unknown tool file './tools/saw.py'."
+    assert raised.value.name == "./tools/saw.py"
+
+
+def test_a_directory_is_no_file() -> None:
+    Path("saw.py").mkdir()
+
+    with pytest.raises(UnknownNameError, match=r"^unknown tool file 'saw\.py'"):
+        find_entry("tool", "saw.py", {})
+
+
+def test_an_unknown_name_is_told_with_the_nearest() -> None:
+    installed = {"saw": [Entry("saw", "acme_saw:Tool", "acme", "1.0")]}
+
+    with pytest.raises(UnknownNameError) as raised:
+        find_entry("tool", "sawn", installed, where="bench")
+
+    assert str(raised.value) == "bench: unknown tool 'sawn'; did you mean 'saw'? Known: saw"
+
+
+def test_a_name_of_several_distributions_is_refused_and_names_them() -> None:
+    entries = [Entry("saw", "x:Tool", name, "1.0") for name in ("acme", "bolt")]
+
+    with pytest.raises(PluginChoiceError, match=r"distributions: acme 1\.0 and bolt 1\.0; uninst"):
+        find_entry("tool", "saw", {"saw": entries})
