@@ -129,7 +129,10 @@ def _read_newest(directory: RunDirectory) -> SavedRun:
             logger.warning("%s; taking %s instead", problem, path.name)
         return SavedRun(directory, path, content)
     if not problems:
-        raise CheckpointError(directory.path, "holds no checkpoint to go on from")
+        raise CheckpointError(
+            directory.path,
+            "holds no checkpoint to go on from; the plugin 'checkpoint' writes them",
+        )
     if len(problems) == 1:
         raise problems[0]
     raise CheckpointError(

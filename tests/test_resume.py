@@ -593,7 +593,8 @@ def test_a_run_without_a_checkpoint_is_refused(task: Task) -> None:
 
     message = refusal(lambda: task.resume("whole"))
 
-    assert message == "whole: holds no checkpoint to go on from"
+    expected = "whole: holds no checkpoint to go on from; the plugin 'checkpoint' writes them"
+    assert message == expected
 
 
 def test_a_directory_in_use_by_another_process_is_refused(task: Task, parts: Path) -> None:
