@@ -5,7 +5,9 @@ import logging
 import os
 import re
 import shutil
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +28,8 @@ METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 LOCK = ".lock"
 OWNER = ".owner"
+
+_OWNER_ATTEMPTS, _OWNER_PAUSE_S = 20, 0.05
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d{8,})\.pt")
 _RESERVED = (MANIFEST, METRICS, SUMMARY, LOCK, OWNER)
@@ -113,6 +117,9 @@ class RunDirectory:
 
     def release(self) -> None:
         """Let other runs use the directory."""
+        if self._lock.is_locked:
+            with suppress(OSError):
+                (self.path / OWNER).unlink(missing_ok=True)
         self._lock.release()
 
     @property
@@ -273,11 +280,12 @@ def _remove_checkpoint(path: Path) -> None:
 
 
 def _spell_owner(owner: Path) -> str:
-    """Name the process that uses a directory."""
-    try:
-        return f"process {int(owner.read_text(encoding='utf-8'))}"
-    except (OSError, ValueError):
-        return "another process"
+    """Name the process that uses a directory; one that has just locked it signs in a moment."""
+    for _ in range(_OWNER_ATTEMPTS):
+        with suppress(OSError, ValueError):
+            return f"process {int(owner.read_text(encoding='utf-8'))}"
+        time.sleep(_OWNER_PAUSE_S)
+    return "another process"
 
 
 def _plain_names(listed: object) -> list[str]:

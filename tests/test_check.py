@@ -271,7 +271,7 @@ def test_an_option_that_shares_an_environment_variable_with_the_run_is_named() -
             "ValueError('no display')",
             "plugin 'subject' ({origin}) refuses its options: ValueError: no display",
         ),
-        ("SystemExit(3)", "SystemExit: 3"),
+        ("SystemExit(3)", "plugin 'subject' ({origin}) refuses its options: SystemExit: 3"),
     ],
 )
 def test_a_plugin_that_cannot_be_made_is_checked_no_further(raised: str, problem: str) -> None:

@@ -467,7 +467,10 @@ def test_a_process_that_was_killed_leaves_no_lock_behind(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", ["", "not a number"])
-def test_an_owner_that_has_not_signed_is_another_process(tmp_path: Path, content: str) -> None:
+def test_an_owner_that_has_not_signed_is_another_process(
+    tmp_path: Path, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "_OWNER_PAUSE_S", 0)
     going = RunDirectory.create(tmp_path / "run", "mnist")
     (going.path / OWNER).write_text(content)
 

@@ -1,6 +1,6 @@
 """Tests of the plugin that ``plugins new`` writes."""
 
-import importlib.util
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -223,7 +223,8 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 def stranger(tmp_path: Path) -> Path:
     """Make an environment that sees this one's packages, with the project installed for good."""
     for needed in ("pip", "setuptools", "mypy", "ruff"):
-        if importlib.util.find_spec(needed) is None:
+        # Not by find_spec, by which setuptools would take distutils' place.
+        if not any(importlib.metadata.distributions(name=needed)):
             pytest.skip(f"{needed} is not installed")
     venv.create(tmp_path / "stranger", symlinks=True)
     base = {"base": str(tmp_path / "stranger"), "platbase": str(tmp_path / "stranger")}

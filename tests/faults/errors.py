@@ -1,10 +1,12 @@
 """Disks that are full or broken: an error at each single step of a run's writing."""
 
 import errno
+import logging
 import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,16 +107,21 @@ def _go_on(out: Path, expected: Any) -> Iterator[str]:
 
 
 def _fail(out: Path, layer: _Failing) -> Iterator[str]:
-    try:
-        make_run(out).train()
-    except Exception as error:
-        message, is_general = str(error), isinstance(error, DirectoryError)
-    else:
-        yield "went unnoticed"
-        return
+    message, is_general = "", False
+    with _listen() as told:
+        try:
+            make_run(out).train()
+        except Exception as error:
+            message, is_general = str(error), isinstance(error, DirectoryError)
     step = layer.hit
     if step is None:
         yield f"failed for another reason: {message}"
+        return
+    if step.action == "unlink" and step.path.name.startswith("checkpoint-"):
+        # An old checkpoint that stays is no reason to stop; it is told.
+        message = "; ".join(told)
+    if not message:
+        yield "went unnoticed"
         return
     if os.strerror(layer.case.code) not in message:
         yield f"the message lacks the cause: {message}"
@@ -125,6 +132,24 @@ def _fail(out: Path, layer: _Failing) -> Iterator[str]:
     place = out / name if is_file and not is_general else out
     if str(place) not in message:
         yield f"the message lacks {place}: {message}"
+
+
+@contextmanager
+def _listen() -> Iterator[list[str]]:
+    """Collect what the framework warns of."""
+    told: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(record.getMessage())
+
+    handler = Handler(logging.WARNING)
+    logger = logging.getLogger("ignite_threenet")
+    logger.addHandler(handler)
+    try:
+        yield told
+    finally:
+        logger.removeHandler(handler)
 
 
 def _compare_checkpoints(out: Path, layer: _Failing, watch: _Watch) -> Iterator[str]:

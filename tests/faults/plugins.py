@@ -95,7 +95,7 @@ def _fail(site: Path, log: Path, out: Path, case: Case) -> Iterator[str]:
     place = "COMPLETED" if case.place == MEASURING else case.place
     epoch = next((line for line in noted if line.startswith("epoch ")), "epoch none")
     pattern = (
-        rf"plugin 'faulty' \(acme-faults 1\.0\) failed at \S*{place}\S*, {epoch}: "
+        rf"plugin 'faulty' \(acme-faults 1\.0\) failed at (?:\S+ )?\S*{place}\S*, {epoch}: "
         + re.escape(_EXITS[case.how])
     )
     if not re.search(pattern, told):

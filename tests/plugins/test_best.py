@@ -295,7 +295,7 @@ def test_warns_where_nothing_was_measured_and_leaves_the_last_model(
     messages = [each.getMessage() for each in caplog.records if each.name == "ignite_threenet.best"]
     assert messages == [
         "best: watches 'test', which 'accuracy' does not measure",
-        "best: nothing was measured; the run ends with its last model",
+        "best: nothing was measured, so the run ends with its last model",
     ]
     assert experiment.epoch_of_model == 3
     assert summary["plugins"]["best"] == {}

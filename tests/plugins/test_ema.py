@@ -318,7 +318,7 @@ def test_where_best_had_nothing_to_choose_from_the_run_ends_with_the_average(
     run = make_run(diary, Accuracy(every=1), Best(split="valid"), Ema(decay=DECAY))
     run.train()
 
-    assert "best: nothing was measured; the run ends with its last model" in caplog.messages
+    assert "best: nothing was measured, so the run ends with its last model" in caplog.messages
     assert_close(weights_of(run.model), average_by_hand(diary.weights))
 
 
