@@ -197,7 +197,7 @@ class CompiledEngine(EngineAlone):
     """The same with a compiled step, which is compiled before the first turn."""
 
     name = "compiled"
-    label = "the same, compiled (--compile)"
+    label = "create_trainer, compiled (--compile)"
     options: ClassVar[dict[str, Any]] = {"compiled": True}
 
     def __init__(self, setting: Setting) -> None:
@@ -209,7 +209,7 @@ class Bf16Engine(EngineAlone):
     """The same with its matrix products in bfloat16."""
 
     name = "bf16"
-    label = "the same in bfloat16 (--precision bf16)"
+    label = "create_trainer, bfloat16 (--precision bf16)"
     options: ClassVar[dict[str, Any]] = {"autocast": torch.bfloat16}
 
 

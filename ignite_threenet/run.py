@@ -28,6 +28,7 @@ from .errors import CheckpointError, ConfigError, RunInterruptedError, UnknownNa
 from .history import EpochRecorder, History, MeasurementRecorder
 from .model import ThreeNet
 from .optimizer import create_optimizer
+from .options import option_specs, plain
 from .plugin import Plugin, resolve_plugins
 from .randomness import get_random_state, keep_random_state
 from .records import build_manifest, build_summary
@@ -198,6 +199,17 @@ class Run:
         if self._directory is None:
             raise RuntimeError("a run has its directory from the trainer's Events.STARTED on")
         return self._directory
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the run and, as ``plugin.option``, of its plugins, as plain values."""
+        owners: list[tuple[str, object]] = [("", self.config)]
+        owners += [(f"{name}.", plugin) for name, plugin in self.plugins.items()]
+        return {
+            f"{prefix}{spec.name}": plain(getattr(owner, spec.name))
+            for prefix, owner in owners
+            for spec in option_specs(type(owner))
+        }
 
     @property
     def registrations(self) -> list[Registration]:

@@ -60,7 +60,9 @@ class Mlflow(Plugin):
         started = mlflow.start_run(saved, self._experiment_id(), file.parent.name, nested=True)
         self._logger, self._run_id = MLflowLogger(), started.info.run_id
         if saved is None:
-            self._logger.log_params(_options(run))
+            self._logger.log_params(
+                run.options | {"dataset": run.dataset_name, "device": str(run.device)}
+            )
             run.directory.write(file.name, f"{self._run_id}\n".encode())
         else:
             self._logged = _find_points(saved)
@@ -147,13 +149,3 @@ def _reset_uri(before: str | None) -> None:
     mlflow.set_tracking_uri(None)
     if before is not None:
         os.environ[_URI] = before
-
-
-def _options(run: Run) -> dict[str, Any]:
-    """Give the options of the run and, as ``plugin.option``, those of its plugins."""
-    manifest = run.directory.manifest
-    options = {name: each["value"] for name, each in manifest["config"].items()}
-    for plugin in manifest["plugins"]:
-        for name, each in plugin["options"].items():
-            options[f"{plugin['name']}.{name}"] = each["value"]
-    return options | {"dataset": run.dataset_name, "device": str(run.device)}

@@ -79,16 +79,8 @@ class Tensorboard(Plugin):
         # Points that an earlier process wrote, perhaps after its last checkpoint, are void.
         folder = self._run.directory.make_folder(self.name)
         logger = TensorboardLogger(log_dir=str(folder), purge_step=0, flush_secs=self.flush_s)
-        rows = [f"| {name} | {value} |" for name, value in _options(self._run).items()]
+        used = {"dataset": self._run.dataset_name, "device": str(self._run.device)}
+        options = self._run.options | used
+        rows = [f"| {name} | {value} |" for name, value in options.items()]
         logger.writer.add_text("options", "\n".join(["| option | value |", "|---|---|", *rows]), 0)
         return logger
-
-
-def _options(run: Run) -> dict[str, Any]:
-    """Give the options of the run and, as ``plugin.option``, those of its plugins."""
-    manifest = run.directory.manifest
-    options = {name: each["value"] for name, each in manifest["config"].items()}
-    for plugin in manifest["plugins"]:
-        for name, each in plugin["options"].items():
-            options[f"{plugin['name']}.{name}"] = each["value"]
-    return options | {"dataset": run.dataset_name, "device": str(run.device)}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ignite_threenet import CheckpointError, DirectoryError, ThreeNetError, checkpoint
+from ignite_threenet.directory import OWNER
 
 from .layer import Layer, Step
 from .runs import checkpoints, differences, make_run, outcome, resume, strangers, without_times
@@ -117,6 +118,8 @@ def _fail(out: Path, layer: _Failing) -> Iterator[str]:
     if step is None:
         yield f"failed for another reason: {message}"
         return
+    if step.action == "unlink" and step.path.name == OWNER:
+        return  # whoever comes next signs anew
     if step.action == "unlink" and step.path.name.startswith("checkpoint-"):
         # An old checkpoint that stays is no reason to stop; it is told.
         message = "; ".join(told)
@@ -145,11 +148,14 @@ def _listen() -> Iterator[list[str]]:
 
     handler = Handler(logging.WARNING)
     logger = logging.getLogger("ignite_threenet")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
     logger.addHandler(handler)
     try:
         yield told
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _compare_checkpoints(out: Path, layer: _Failing, watch: _Watch) -> Iterator[str]:
