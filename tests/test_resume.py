@@ -973,7 +973,9 @@ def test_a_run_is_not_saved_where_it_could_not_go_on(
 
 
 @pytest.mark.parametrize(
-    "moment", [(Events.ITERATION_COMPLETED, 6), (Events.EPOCH_COMPLETED, 8)], ids=str
+    "moment",
+    [(Events.ITERATION_COMPLETED, 6), (Events.EPOCH_COMPLETED, 8)],
+    ids=["iteration", "epoch"],
 )
 def test_a_script_may_save_without_the_plugin(task: Task, moment: Moment) -> None:
     event, iteration = moment
