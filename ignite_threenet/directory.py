@@ -19,7 +19,13 @@ from torch import nn
 
 from . import checkpoint
 from .errors import CheckpointError, DirectoryError
-from .files import is_temporary, make_directory, remove_temporaries, write_atomically
+from .files import (
+    is_temporary,
+    make_directory,
+    remove_temporaries,
+    sync_file,
+    write_atomically,
+)
 
 logger = logging.getLogger(__package__)
 
@@ -137,7 +143,9 @@ class RunDirectory:
         self._write_json(MANIFEST, {**manifest, "files": self.files})
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write how the run ended."""
+        """Write how the run ended, when the lines before it are on the disk too."""
+        if (self.path / METRICS).exists():
+            sync_file(self.path / METRICS)
         self._note(SUMMARY)
         self._write_json(SUMMARY, summary)
 

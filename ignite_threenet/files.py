@@ -31,6 +31,15 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def sync_file(path: Path) -> None:
+    """Have what was appended to a file on the disk."""
+    descriptor = os.open(path, os.O_RDWR | _BINARY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def make_directory(path: Path) -> None:
     """Make a directory with its parents, and have their names on the disk; it may be there."""
     missing = [each for each in (path, *path.parents) if not each.exists()]

@@ -17,7 +17,11 @@ from .tally import Tally
 
 
 def _contents(out: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".lock"}
+    return {
+        path.name: path.read_bytes()
+        for path in out.iterdir()
+        if path.name not in (".lock", ".owner")
+    }
 
 
 class _Runs:
