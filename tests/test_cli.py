@@ -77,7 +77,6 @@ class TestRun:
             "checkpoint-00000004.pt",
             "summary.json",
             ".lock",
-            ".owner",
         }
         assert "digits: 2 epochs on cpu in" in result.stdout
         assert "best train accuracy" in result.stdout
@@ -94,7 +93,6 @@ class TestRun:
 
         assert sorted(path.name for path in Path("bare").iterdir()) == [
             ".lock",
-            ".owner",
             "manifest.json",
             "metrics.jsonl",
             "summary.json",
