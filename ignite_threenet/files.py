@@ -32,10 +32,16 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Have what was appended to a file on the disk."""
+    """Have what was appended to a file on the disk.
+
+    Raises:
+        OSError: that fails; the error names the file.
+    """
     descriptor = os.open(path, os.O_RDWR | _BINARY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(descriptor)
 
