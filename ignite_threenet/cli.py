@@ -523,7 +523,7 @@ def _sources(ctx: click.Context) -> dict[str, str]:
 
 def _check_given(ctx: click.Context, params: Mapping[str, Any], saved: "SavedRun") -> None:
     """Refuse options that are given anew and differ from those of the saved run."""
-    values = _saved_values(saved, ctx.meta[_CHOSEN_KEY])
+    values = ctx.default_map or {}
     options = {param.name: param for param in ctx.command.get_params(ctx)}
     for name, before in values.items():
         given = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP

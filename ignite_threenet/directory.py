@@ -22,6 +22,7 @@ from .errors import CheckpointError, DirectoryError
 from .files import (
     is_temporary,
     make_directory,
+    naming,
     remove_temporaries,
     sync_file,
     write_atomically,
@@ -224,11 +225,8 @@ class RunDirectory:
         """Add a line to a file of the run, in one piece."""
         self._note(name)
         path = self.path / name
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(f"{line}\n")
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from error
+        with naming(path), path.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
 
     def _check_free(self, name: str) -> None:
         if not _is_plain(name) or name in _RESERVED or _CHECKPOINT.fullmatch(name):

@@ -3,7 +3,8 @@
 import os
 import re
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}")
@@ -18,17 +19,25 @@ def write_atomically(path: Path, content: bytes) -> None:
             the file.
     """
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    with naming(path):
+        try:
+            _write_new(temporary, content)
+            temporary.replace(path)
+            _sync_directory(path.parent)
+        except BaseException:
+            # What cannot even be removed, on a disk that turned read-only, must not hide why.
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the disk name the file that is meant; a descriptor's error names none."""
     try:
-        _write_new(temporary, content)
-        temporary.replace(path)
-        _sync_directory(path.parent)
-    except BaseException as error:
-        # What cannot even be removed, on a disk that turned read-only, must not hide why.
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def sync_file(path: Path) -> None:
@@ -37,13 +46,12 @@ def sync_file(path: Path) -> None:
     Raises:
         OSError: that fails; the error names the file.
     """
-    descriptor = os.open(path, os.O_RDWR | _BINARY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        os.close(descriptor)
+    with naming(path):
+        descriptor = os.open(path, os.O_RDWR | _BINARY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def make_directory(path: Path) -> None:

@@ -396,6 +396,11 @@ def _one_of(values: Iterable[Any]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
+def plain_options(owner: object) -> dict[str, Any]:
+    """Give the values of an object's options by their names, as plain() gives them."""
+    return {spec.name: plain(getattr(owner, spec.name)) for spec in option_specs(type(owner))}
+
+
 def plain(value: Any) -> Any:
     """Turn a value into one that JSON knows: None for NaN and infinity, text for a path.
 

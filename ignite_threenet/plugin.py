@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 
 from .errors import PluginChoiceError, PluginLoadError, ThreeNetError, UnknownNameError
 from .options import OptionSpec, make_options_class, option_specs
-from .registry import Entry, FileEntry, LoadFailedError, find_entries, find_entry, is_file
+from .registry import (
+    Entry,
+    FileEntry,
+    LoadFailedError,
+    find_entries,
+    find_entry,
+    is_file,
+    split_file,
+)
 
 if TYPE_CHECKING:
     from .run import Run
@@ -214,7 +222,7 @@ def split_name(word: str) -> tuple[str, str]:
     if equals and _NAME.fullmatch(name.strip()):
         return name.strip(), target.strip()
     if is_file(word):
-        path = word.rpartition(":")[0] if ".py:" in word else word
+        path, _ = split_file(word)
         return FileEntry(Path(path)).name, word
     return word, word
 

@@ -145,8 +145,19 @@ def is_file(word: str) -> bool:
         >>> is_file("./patience.py"), is_file("patience.py:Patience"), is_file("patience")
         (True, True, False)
     """
-    path, _, _ = word.rpartition(":") if ".py:" in word else (word, "", "")
+    path, _ = split_file(word)
     return path.endswith(".py")
+
+
+def split_file(word: str) -> tuple[str, str]:
+    """Split ``file.py:Name`` into the file and the name in it, which may be missing.
+
+    Example:
+        >>> split_file("patience.py:Patience"), split_file("./patience.py")
+        (('patience.py', 'Patience'), ('./patience.py', ''))
+    """
+    path, colon, name = word.rpartition(":")
+    return (path, name) if colon and path.endswith(".py") else (word, "")
 
 
 def find_entries(group: str) -> dict[str, list[Entry]]:
@@ -197,9 +208,7 @@ def find_entry(
 
 
 def _find_file(kind: str, word: str, where: str) -> FileEntry:
-    path, attribute = word, ""
-    if ".py:" in word:
-        path, _, attribute = word.rpartition(":")
+    path, attribute = split_file(word)
     if not Path(path).is_file():
         raise UnknownNameError(f"{kind} file", path, (), where)
     return FileEntry(Path(path), attribute)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 
 from . import checkpoint
+from .attachment import Attachment
 from .config import RunConfig
 from .directory import RunDirectory
 from .errors import CheckpointError, ConfigError
-from .options import OptionSpec, option_specs, plain
+from .options import OptionSpec, option_specs, plain_options
 from .plugin import Plugin, find_plugins, resolve_plugins
 from .randomness import get_random_state, set_random_state
 from .registry import is_file
@@ -219,10 +220,9 @@ def capture(run: "Run") -> dict[str, Any]:
     content = {
         "format": FORMAT,
         "versions": _versions(),
-        "config": plain(run.config.as_dict()),
+        "config": plain_options(run.config),
         "dataset": {"name": run.dataset_name, "sha256": dict(run.data_sha256)},
-        "plugins": [_capture_plugin(run, each) for each in run.plugins.values()]
-        + list(run.carried_plugins),
+        "plugins": [_capture_plugin(each) for each in run.attachments] + list(run.carried_plugins),
         "epoch": state.epoch,
         "iteration": state.iteration,
         "epoch_length": state.epoch_length,
@@ -242,20 +242,16 @@ def capture(run: "Run") -> dict[str, Any]:
     return content
 
 
-def _capture_plugin(run: "Run", plugin: Plugin) -> dict[str, Any]:
-    attachment = next(each for each in run.attachments if each.plugin is plugin)
+def _capture_plugin(attachment: Attachment) -> dict[str, Any]:
+    plugin = attachment.plugin
     return {
         "name": plugin.name,
         "use": plugin.use,
         "distribution": plugin.distribution,
-        "options": _options_of(plugin),
+        "options": plain_options(plugin),
         # None of one that was detached: it begins anew.
         "state": attachment.call("state_dict", plugin.state_dict),
     }
-
-
-def _options_of(plugin: Plugin) -> dict[str, Any]:
-    return {spec.name: plain(getattr(plugin, spec.name)) for spec in option_specs(type(plugin))}
 
 
 def _versions() -> dict[str, str]:
@@ -313,7 +309,7 @@ def check_plugins(saved: SavedRun, plugins: Iterable[Plugin]) -> list[Mapping[st
             raise CheckpointError(saved.path, f"was made without the plugin {plugin.name!r}")
         now: dict[str, Any] = {
             "distribution": plugin.distribution,
-            "options": _options_of(plugin),
+            "options": plain_options(plugin),
         }
         for part, value in now.items():
             if before[part] != value:

@@ -28,7 +28,7 @@ from .errors import CheckpointError, ConfigError, RunInterruptedError, UnknownNa
 from .history import EpochRecorder, History, MeasurementRecorder
 from .model import ThreeNet
 from .optimizer import create_optimizer
-from .options import option_specs, plain
+from .options import plain_options
 from .plugin import Plugin, resolve_plugins
 from .randomness import get_random_state, keep_random_state
 from .records import build_manifest, build_summary
@@ -206,9 +206,9 @@ class Run:
         owners: list[tuple[str, object]] = [("", self.config)]
         owners += [(f"{name}.", plugin) for name, plugin in self.plugins.items()]
         return {
-            f"{prefix}{spec.name}": plain(getattr(owner, spec.name))
+            f"{prefix}{name}": value
             for prefix, owner in owners
-            for spec in option_specs(type(owner))
+            for name, value in plain_options(owner).items()
         }
 
     @property
