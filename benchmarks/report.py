@@ -86,8 +86,8 @@ def draw_table(table: Table, dataset_name: str, machine: dict[str, Any], path: P
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlim(rows[-1].median / 2, rows[0].median * 3)  # the text beside a bar takes its room
-    axes.set_xlabel(f"{table.title}; median, and times the floor")
-    axes.set_title(dataset_name)
+    axes.set_xlabel("median in seconds, and times the floor")
+    figure.suptitle(f"{dataset_name}: {table.title}")
     axes.spines[["top", "right"]].set_visible(False)
     figure.supxlabel(spell_machine(machine), fontsize="x-small", color="0.4")
     figure.savefig(path)

@@ -40,7 +40,7 @@ class CompiledGradients:
 
         # A shape is compiled for itself: there are two, that of the last batch being smaller.
         self._compute = torch.compile(grad_and_value(compute_loss), dynamic=False)
-        self._parameters = model.named_parameters
+        self._parameters = dict(model.named_parameters())
         self._fallback = fallback
         self._is_compiled = False
         self._falls_back = False
@@ -68,7 +68,7 @@ class CompiledGradients:
             self._falls_back = True
 
     def _differentiate(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        parameters = {name: each for name, each in self._parameters() if each.requires_grad}
+        parameters = {name: each for name, each in self._parameters.items() if each.requires_grad}
         values = {name: parameter.detach() for name, parameter in parameters.items()}
         loss: Tensor
         with torch.no_grad():
