@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .checkpoint import load_weights
     from .config import DEFAULT_PLUGINS, RunConfig
-    from .data import BatchLoader, Dataset, Split, load_data
+    from .data import BatchLoader, Dataset, Split
+    from .datasets import DataSource, load_data
     from .device import select_device
     from .engines import create_evaluator, create_trainer
     from .errors import (
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         DirectoryError,
         DivergedError,
         OptionError,
+        PartError,
         PluginChoiceError,
         PluginError,
         PluginFailedError,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
         UnreachableError,
     )
     from .history import EpochRecord, History, Measurement
-    from .model import ThreeNet
+    from .model import Model, ThreeNet
     from .options import option
     from .plugin import Plugin
     from .run import Run
@@ -41,13 +43,16 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "DataSource",
     "Dataset",
     "DirectoryError",
     "DivergedError",
     "EpochRecord",
     "History",
     "Measurement",
+    "Model",
     "OptionError",
+    "PartError",
     "Plugin",
     "PluginChoiceError",
     "PluginError",
@@ -72,7 +77,8 @@ __all__ = [
 _MODULES = {
     "checkpoint": ("load_weights",),
     "config": ("DEFAULT_PLUGINS", "RunConfig"),
-    "data": ("BatchLoader", "Dataset", "Split", "load_data"),
+    "data": ("BatchLoader", "Dataset", "Split"),
+    "datasets": ("DataSource", "load_data"),
     "device": ("select_device",),
     "engines": ("create_evaluator", "create_trainer"),
     "errors": (
@@ -82,6 +88,7 @@ _MODULES = {
         "DirectoryError",
         "DivergedError",
         "OptionError",
+        "PartError",
         "PluginChoiceError",
         "PluginError",
         "PluginFailedError",
@@ -92,7 +99,7 @@ _MODULES = {
         "UnreachableError",
     ),
     "history": ("EpochRecord", "History", "Measurement"),
-    "model": ("ThreeNet",),
+    "model": ("Model", "ThreeNet"),
     "options": ("option",),
     "plugin": ("Plugin",),
     "run": ("Run",),

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from .config import RunConfig
-from .errors import ConfigError, ThreeNetError
+from .errors import ConfigError, ThreeNetError, spell_cause
 from .options import option_specs
 from .plugin import Plugin, find_plugin, load_plugin, resolve_plugins
 from .registry import Entry, FileEntry
@@ -79,7 +79,7 @@ def check_plugin(word: str) -> Iterator[Finding]:
         yield Finding("construction", [str(error)])
         return
     except (Exception, SystemExit) as error:
-        yield Finding("construction", [_spell(error)])
+        yield Finding("construction", [spell_cause(error)])
         return
     finding = _check_run(word, plugin)
     yield finding
@@ -200,7 +200,9 @@ def _check_run(word: str, plugin: Plugin) -> Finding:
             written = _WRITTEN.during(train)
         except (Exception, SystemExit) as error:
             note = "it asks for what this small run does not have"
-            return Finding("run", [_spell(error)], note if isinstance(error, ConfigError) else "")
+            return Finding(
+                "run", [spell_cause(error)], note if isinstance(error, ConfigError) else ""
+            )
         problems = [*_Surroundings.now().differences(before)]
         problems += [
             f"writes {path} outside of the run's directory; use run.directory.write()"
@@ -232,7 +234,7 @@ def _check_contract(cls: type[Plugin]) -> Finding:
     try:
         return Finding("contract", [*find_problems(cls)])
     except (Exception, SystemExit) as error:
-        return Finding("contract", [_spell(error)])
+        return Finding("contract", [spell_cause(error)])
 
 
 def _check_state(word: str) -> Finding:
@@ -260,12 +262,8 @@ def _check_assertion(check: str, assertion: Callable[[], None], advice: str, not
     except AssertionError as error:
         return Finding(check, [f"{error}; {advice}"])
     except (Exception, SystemExit) as error:
-        return Finding(check, [_spell(error)])
+        return Finding(check, [spell_cause(error)])
     return Finding(check, note=note)
-
-
-def _spell(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 _WRITTEN = _WrittenFiles()

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,7 @@ from click.core import ParameterSource
 from .config import DEFAULT_PLUGINS, RunConfig, read_config_file, recipe_names, recipe_path
 from .errors import ConfigError, RunInterruptedError, ThreeNetError, UnknownNameError
 from .options import OptionSpec, option_specs, plain
+from .parts import GROUPS, ChosenPart, choose_part, find_part, find_parts, locate
 from .plugin import (
     ChosenPlugin,
     Plugin,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _ENVIRONMENT_PREFIX = "IGNITE_THREENET"
 _PLUGINS_KEY = "plugins"
 _CHOSEN_KEY = "ignite_threenet.chosen"
+_PARTS_KEY = "ignite_threenet.parts"
 _FILE_OF_KEY = "ignite_threenet.file_of"
 _MISSING_KEY = "ignite_threenet.missing"
 _SAVED_KEY = "ignite_threenet.saved"
@@ -162,18 +164,48 @@ def _parameter_name(option: str, plugin: str = "") -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in words.lower())
 
 
+@dataclass(frozen=True)
+class _Owner:
+    """Whoever has options of its own in a run: the model, the dataset, a plugin.
+
+    Attributes:
+        prefix: what its options begin with.
+        title: what it is, for help.
+        specs: its options.
+    """
+
+    prefix: str
+    title: str
+    specs: tuple[OptionSpec, ...]
+
+
+def _owners(ctx: click.Context) -> list[_Owner]:
+    parts: Sequence[ChosenPart] = ctx.meta.get(_PARTS_KEY, [])
+    plugins: Sequence[ChosenPlugin] = ctx.meta.get(_CHOSEN_KEY, [])
+    return _owners_of(parts, plugins)
+
+
+def _owners_of(parts: Iterable[ChosenPart], plugins: Iterable[ChosenPlugin]) -> list[_Owner]:
+    return [
+        *(_Owner(each.kind, f"the {each.kind} {each.name}", each.specs) for each in parts),
+        *(_Owner(each.name, f"the plugin {each.name}", each.specs) for each in plugins),
+    ]
+
+
 class _RunCommand(click.Command):
-    """A command whose options are those of the plugins that it is asked to run."""
+    """A command whose options are those of the model, dataset and plugins that it is asked for."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
-            self._choose_plugins(ctx, args)
+            # What others print as they are imported must not be taken for this command's output.
+            with redirect_stdout(sys.stderr):
+                self._choose(ctx, args)
         except ThreeNetError as error:
             # Help must not fail because of what it would help to mend.
             if not ctx.resilient_parsing and not {*ctx.help_option_names} & {*args}:
                 raise
-            ctx.meta[_CHOSEN_KEY] = []
-            ctx.meta[_MISSING_KEY] = f"The plugins' options are missing here: {error}"
+            ctx.meta[_CHOSEN_KEY] = ctx.meta[_PARTS_KEY] = []
+            ctx.meta[_MISSING_KEY] = f"The options of the parts are missing here: {error}"
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -181,19 +213,17 @@ class _RunCommand(click.Command):
             raise
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        plugins: list[ChosenPlugin] = ctx.meta.get(_CHOSEN_KEY, [])
-        options = [_click_option(spec, each.name) for each in plugins for spec in each.specs]
+        options = [_click_option(spec, each.prefix) for each in _owners(ctx) for spec in each.specs]
         return [*super().get_params(ctx), *options]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        plugins: list[ChosenPlugin] = ctx.meta.get(_CHOSEN_KEY, [])
         own = [param.get_help_record(ctx) for param in super().get_params(ctx)]
         with formatter.section("Options"):
             formatter.write_dl([record for record in own if record])
-        for each in plugins:
-            rows = [_click_option(spec, each.name).get_help_record(ctx) for spec in each.specs]
+        for each in _owners(ctx):
+            rows = [_click_option(spec, each.prefix).get_help_record(ctx) for spec in each.specs]
             if rows:
-                with formatter.section(f"Options of the plugin {each.name}"):
+                with formatter.section(f"Options of {each.title}"):
                     formatter.write_dl([row for row in rows if row])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -201,9 +231,10 @@ class _RunCommand(click.Command):
             formatter.write_paragraph()
             formatter.write_text(ctx.meta[_MISSING_KEY])
 
-    def _choose_plugins(self, ctx: click.Context, args: list[str]) -> None:
-        """Find out which plugins are asked for, before their options can be parsed."""
-        first = _parse_only(self, ctx, args, ("config", "recipe", _PLUGINS_KEY, "quiet", "resume"))
+    def _choose(self, ctx: click.Context, args: list[str]) -> None:
+        """Find out what is asked for, before the options of that can be parsed."""
+        names_of_first = ("config", "recipe", _PLUGINS_KEY, "quiet", "resume", *GROUPS)
+        first = _parse_only(self, ctx, args, names_of_first)
         recipe = _ConfigFile.of_recipe(first["recipe"])
         config = _ConfigFile.of_path(first["config"])
         by_recipe, _ = select_plugins(recipe.plugins(), DEFAULT_PLUGINS)
@@ -218,9 +249,16 @@ class _RunCommand(click.Command):
         if first.get("quiet", True):
             names = [name for name in names if name != "progress"]
         chosen = resolve_plugins(names, removed)
-        _check_parameter_names(self.params, chosen)
-        values = [(each.name, each.values(chosen)) for each in (recipe, config)]
-        ctx.meta[_CHOSEN_KEY] = chosen
+        words = {
+            kind: _first_given(
+                first[kind], config.part(kind), recipe.part(kind), getattr(RunConfig, kind)
+            )
+            for kind in GROUPS
+        }
+        parts = [choose_part(kind, word) for kind, word in words.items()]
+        _check_parameter_names(self.params, _owners_of(parts, chosen))
+        values = [(each.name, each.values(chosen, parts, words)) for each in (recipe, config)]
+        ctx.meta[_CHOSEN_KEY], ctx.meta[_PARTS_KEY] = chosen, parts
         ctx.meta[_FILE_OF_KEY] = {key: name for name, found in values for key in found}
         ctx.default_map = {key: value for _, found in values for key, value in found.items()}
 
@@ -239,14 +277,16 @@ class _RunCommand(click.Command):
             before = ",".join(each["name"] for each in saved.plugins)
             _check_agrees("--plugins", wanted, before, saved)
         chosen = resolve_plugins(words_of(saved))
-        values = _saved_values(saved, chosen)
+        words = {kind: str(saved.config[kind]) for kind in GROUPS}
+        parts = [choose_part(kind, words[kind]) for kind in saved.parts]
+        values = _saved_values(saved, chosen, parts)
         for file in files:
-            for key, value in file.values(chosen).items():
+            for key, value in file.values(chosen, parts, words).items():
                 if key == _LONGER_KEY:
                     values[key] = value
                 else:
                     _check_agrees(f"{file.name}: {key}", value, values.get(key), saved)
-        ctx.meta[_CHOSEN_KEY] = chosen
+        ctx.meta[_CHOSEN_KEY], ctx.meta[_PARTS_KEY] = chosen, parts
         ctx.meta[_SAVED_KEY] = saved
         ctx.meta[_FILE_OF_KEY] = dict.fromkeys(values, "checkpoint")
         ctx.default_map = values
@@ -262,15 +302,18 @@ def _open_saved(ctx: click.Context, path: Path, *, quiet: bool) -> "SavedRun":
     return saved.without("progress") if quiet else saved
 
 
-def _saved_values(saved: "SavedRun", chosen: Iterable[ChosenPlugin]) -> dict[str, Any]:
-    """Give the options of a saved run and of its plugins, named as Click does."""
+def _saved_values(
+    saved: "SavedRun", chosen: Iterable[ChosenPlugin], parts: Iterable[ChosenPart]
+) -> dict[str, Any]:
+    """Give the options of a saved run, of its parts and of its plugins, named as Click does."""
     from .resume import convert_options
 
     values = convert_options(option_specs(RunConfig), saved.config, f"{saved.path}")
-    options = {each["name"]: each["options"] for each in saved.plugins}
-    for plugin in chosen:
-        converted = convert_options(plugin.specs, options[plugin.name], plugin.name)
-        values |= {_parameter_name(key, plugin.name): value for key, value in converted.items()}
+    options = {kind: part["options"] for kind, part in saved.parts.items()}
+    options |= {each["name"]: each["options"] for each in saved.plugins}
+    for owner in _owners_of(parts, chosen):
+        converted = convert_options(owner.specs, options[owner.prefix], owner.prefix)
+        values |= {_parameter_name(key, owner.prefix): value for key, value in converted.items()}
     return values
 
 
@@ -285,7 +328,7 @@ def _check_agrees(where: str, given: object, before: object, saved: "SavedRun") 
 def _parse_only(
     command: click.Command, ctx: click.Context, args: list[str], names: Iterable[str]
 ) -> dict[str, Any]:
-    """Parse some of a command's options, and leave the others alone."""
+    """Parse some of a command's options, and leave the others alone; None where not given."""
     params = [param for param in command.params if param.name in names]
     partial_command = click.Command(None, params=params, add_help_option=False)
     partial_ctx = partial_command.make_context(
@@ -297,24 +340,29 @@ def _parse_only(
         auto_envvar_prefix=_ENVIRONMENT_PREFIX,
         resilient_parsing=ctx.resilient_parsing,
     )
-    return partial_ctx.params
+    return {
+        name: None if partial_ctx.get_parameter_source(name) is ParameterSource.DEFAULT else value
+        for name, value in partial_ctx.params.items()
+    }
 
 
-def _check_parameter_names(
-    params: Iterable[click.Parameter], chosen: Iterable[ChosenPlugin]
-) -> None:
+def _first_given(*words: str | None) -> str:
+    return next(word for word in words if word is not None)
+
+
+def _check_parameter_names(params: Iterable[click.Parameter], owners: Iterable[_Owner]) -> None:
     """Refuse options that share an environment variable, such as a_b.c and a.b_c."""
-    owners = {param.name: param.opts[-1] for param in params}
-    for plugin in chosen:
-        for spec in plugin.specs:
-            name = _parameter_name(spec.name, plugin.name)
-            flag = f"--{plugin.name}.{spec.flag_name}"
-            if name in owners:
+    flags = {param.name: param.opts[-1] for param in params}
+    for owner in owners:
+        for spec in owner.specs:
+            name = _parameter_name(spec.name, owner.prefix)
+            flag = f"--{owner.prefix}.{spec.flag_name}"
+            if name in flags:
                 raise ConfigError(
-                    f"{flag} and {owners[name]} share the name {_ENVIRONMENT_PREFIX}_"
+                    f"{flag} and {flags[name]} share the name {_ENVIRONMENT_PREFIX}_"
                     f"{name.upper()}, so they cannot be used in one run"
                 )
-            owners[name] = flag
+            flags[name] = flag
 
 
 @dataclass(frozen=True)
@@ -364,22 +412,57 @@ class _ConfigFile:
             raise ConfigError(f"{self.name}: [{word}] {_USE_KEY}: {target!r} is not a name")
         return self._located(f"{word}={target}")
 
-    def values(self, chosen: Iterable[ChosenPlugin]) -> dict[str, Any]:
-        """Check the options, and name them as Click does."""
+    def part(self, kind: str) -> str | None:
+        """Read which model or dataset is meant: ``model = "..."``, or ``use`` in its section."""
+        value = self.content.get(kind)
+        where = f"{self.name}: {kind}"
+        if isinstance(value, dict):
+            value, where = value.get(_USE_KEY), f"{self.name}: [{kind}] {_USE_KEY}"
+        if value is None:
+            return None
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{where}: {value!r} is not a name")
+        return locate(kind, value, self.directory)
+
+    def values(
+        self,
+        chosen: Iterable[ChosenPlugin],
+        parts: Iterable[ChosenPart],
+        words: Mapping[str, str],
+    ) -> dict[str, Any]:
+        """Check the options, and name them as Click does.
+
+        Args:
+            chosen: the plugins of the run.
+            parts: its model and its dataset.
+            words: what these were chosen by; a section for others is not meant.
+        """
         specs = {spec.name: spec for spec in option_specs(RunConfig)}
-        by_name = {plugin.name: plugin for plugin in chosen}
+        by_prefix = {owner.prefix: owner for owner in _owners_of(parts, chosen)}
         values: dict[str, Any] = {}
         for key, value in self.content.items():
-            if key in specs:
+            if key in GROUPS:
+                values |= self._part_values(key, value, by_prefix, words)
+            elif key in specs:
                 values[key] = specs[key].convert(value, f"{self.name}: {key}")
             elif isinstance(value, dict):
-                values |= self._section_values(key, value, by_name)
+                values |= self._section_values(key, value, by_prefix)
             elif key != _PLUGINS_KEY:
                 raise UnknownNameError("key", key, [*specs, _PLUGINS_KEY], where=self.name)
         return values
 
+    def _part_values(
+        self, kind: str, value: object, chosen: Mapping[str, _Owner], words: Mapping[str, str]
+    ) -> dict[str, Any]:
+        word = self.part(kind)
+        values = {kind: word} if word is not None else {}
+        is_meant = word is None or word == locate(kind, words[kind])
+        if isinstance(value, dict) and is_meant:
+            values |= self._section_values(kind, value, chosen)
+        return values
+
     def _section_values(
-        self, section: str, content: Mapping[str, Any], chosen: Mapping[str, ChosenPlugin]
+        self, section: str, content: Mapping[str, Any], chosen: Mapping[str, _Owner]
     ) -> dict[str, Any]:
         if section not in chosen:
             # A known plugin's section may wait for a run with that plugin.
@@ -481,18 +564,28 @@ def run(ctx: click.Context, /, **params: Any) -> None:
     if saved is not None:
         _check_given(ctx, params, saved)
         config = replace(config, out=saved.directory.path, force=False)
-    the_run = Run(config, _make_plugins(ctx, params), sources=_sources(ctx), saved=saved)
-    if params["dry_run"]:
-        plan = build_plan(the_run)
-        the_run.close()
-        click.echo(json.dumps(plan, indent=2) if params["json"] else _spell_plan(plan))
-        return
-    with _signals_interrupt(the_run):
-        summary = the_run.train()
+    # Nothing but the JSON goes to standard output, whatever a plugin prints.
+    with redirect_stdout(sys.stderr) if params["json"] else nullcontext():
+        the_run = Run(
+            config,
+            _make_plugins(ctx, params),
+            model_options=_options_of_part(ctx, params, "model"),
+            dataset_options=_options_of_part(ctx, params, "dataset"),
+            sources=_sources(ctx),
+            saved=saved,
+        )
+        if params["dry_run"]:
+            outcome = build_plan(the_run)
+            the_run.close()
+        else:
+            with _signals_interrupt(the_run):
+                outcome = the_run.train()
     if params["json"]:
-        click.echo(json.dumps(summary, indent=2))
+        click.echo(json.dumps(outcome, indent=2))
+    elif params["dry_run"]:
+        click.echo(_spell_plan(outcome))
     elif not params["quiet"]:
-        click.echo(_spell_summary(summary))
+        click.echo(_spell_summary(outcome))
 
 
 def _make_config(params: Mapping[str, Any]) -> RunConfig:
@@ -509,14 +602,23 @@ def _make_plugins(ctx: click.Context, params: Mapping[str, Any]) -> list[Plugin]
     ]
 
 
+def _options_of_part(ctx: click.Context, params: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    parts: list[ChosenPart] = ctx.meta[_PARTS_KEY]
+    return {
+        spec.name: params[_parameter_name(spec.name, kind)]
+        for part in parts
+        if part.kind == kind
+        for spec in part.specs
+    }
+
+
 def _sources(ctx: click.Context) -> dict[str, str]:
     """Say where each option's value comes from."""
-    chosen: list[ChosenPlugin] = ctx.meta[_CHOSEN_KEY]
     return {
         spec.name: _source(ctx, _parameter_name(spec.name)) for spec in option_specs(RunConfig)
     } | {
-        f"{each.name}.{spec.name}": _source(ctx, _parameter_name(spec.name, each.name))
-        for each in chosen
+        f"{each.prefix}.{spec.name}": _source(ctx, _parameter_name(spec.name, each.prefix))
+        for each in _owners(ctx)
         for spec in each.specs
     }
 
@@ -528,7 +630,8 @@ def _check_given(ctx: click.Context, params: Mapping[str, Any], saved: "SavedRun
     for name, before in values.items():
         given = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP
         if given and name != _LONGER_KEY:
-            _check_agrees(_where(options[name], ctx), params[name], before, saved)
+            value = locate(name, params[name]) if name in GROUPS else params[name]
+            _check_agrees(_where(options[name], ctx), value, before, saved)
 
 
 def _source(ctx: click.Context, parameter: str) -> str:
@@ -567,7 +670,12 @@ def verify_resume(ctx: click.Context, /, **params: Any) -> None:
     if ctx.get_parameter_source(_LONGER_KEY) is ParameterSource.DEFAULT:
         params[_LONGER_KEY] = _EPOCHS_TO_VERIFY
     config = _make_config(params)
-    differences = verify(config, lambda: _make_plugins(ctx, params))
+    differences = verify(
+        config,
+        lambda: _make_plugins(ctx, params),
+        model_options=_options_of_part(ctx, params, "model"),
+        dataset_options=_options_of_part(ctx, params, "dataset"),
+    )
     for part, differing in differences.items():
         click.echo(f"{part}: {differing[0] if differing else 'the same to the last bit'}")
     if any(differences.values()):
@@ -593,6 +701,8 @@ def _spell_summary(summary: Mapping[str, Any]) -> str:
 def _spell_plan(plan: Mapping[str, Any]) -> str:
     """Put a plan into tables."""
     options = [("option", "value", "source"), *_option_rows(plan["config"])]
+    for kind, part in plan["parts"].items():
+        options += _option_rows(part["options"], f"{kind}.")
     plugins = [("plugin", "from", "because")]
     for plugin in plan["plugins"]:
         required_by = plugin["required_by"]
@@ -628,17 +738,22 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 @cli.group()
 def plugins() -> None:
-    """See what is installed."""
+    """See what is installed, and begin, or check, one of your own."""
 
 
 @plugins.command("list")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def list_plugins(as_json: bool) -> None:
     """List the installed plugins; imports none of them."""
-    found = find_plugins()
+    _list_entries(find_plugins(), DEFAULT_PLUGINS, as_json=as_json)
+
+
+def _list_entries(
+    found: Mapping[str, Sequence[Entry]], defaults: Sequence[str], *, as_json: bool
+) -> None:
     entries = [(entry, entries) for entries in found.values() for entry in entries]
     if as_json:
-        click.echo(json.dumps([_entry_facts(entry) for entry, _ in entries], indent=2))
+        click.echo(json.dumps([_entry_facts(entry, defaults) for entry, _ in entries], indent=2))
         return
     rows = [("name", "distribution", "version", "what it does")]
     for entry, same_name in entries:
@@ -647,14 +762,14 @@ def list_plugins(as_json: bool) -> None:
     click.echo(_table(rows))
 
 
-def _entry_facts(entry: Entry | FileEntry) -> dict[str, Any]:
+def _entry_facts(entry: Entry | FileEntry, defaults: Sequence[str]) -> dict[str, Any]:
     return {
         "name": entry.name,
         "distribution": entry.distribution,
         "version": entry.version,
         "description": entry.describe(),
         "entry_point": entry.value,
-        "default": entry.name in DEFAULT_PLUGINS,
+        "default": entry.name in defaults,
     }
 
 
@@ -665,25 +780,71 @@ def show_plugin(name: str, as_json: bool) -> None:
     """Show a plugin's options, defaults and requirements."""
     entry = find_plugin(name)
     plugin = load_plugin(entry)
-    specs = option_specs(plugin)
+    owner = _Owner(entry.name, "", option_specs(plugin))
     if as_json:
-        options = [
-            {"name": spec.name, "default": plain(spec.default), "allowed": spec.allowed}
-            | {"help": spec.help}
-            for spec in specs
-        ]
-        facts = {"requires": plugin.requires, "on_error": plugin.on_error, "options": options}
-        click.echo(json.dumps(_entry_facts(entry) | facts, indent=2))
+        facts: dict[str, Any] = {"requires": plugin.requires, "on_error": plugin.on_error}
+        facts |= {"options": _option_facts(owner)}
+        click.echo(json.dumps(_entry_facts(entry, DEFAULT_PLUGINS) | facts, indent=2))
         return
     click.echo(f"{entry.name} ({entry.origin}): {entry.describe()}")
     click.echo(f"requires: {', '.join(plugin.requires) or 'nothing'}")
     click.echo(f"when it fails: {_ON_ERROR[plugin.on_error]}")
+    click.echo(_spell_options(owner))
+
+
+def _option_facts(owner: _Owner) -> list[dict[str, Any]]:
+    return [
+        {"name": spec.name, "default": plain(spec.default), "allowed": spec.allowed}
+        | {"help": spec.help}
+        for spec in owner.specs
+    ]
+
+
+def _spell_options(owner: _Owner) -> str:
     rows = [("option", "default", "allowed", "meaning")]
     rows += [
-        (f"--{entry.name}.{spec.flag_name}", str(plain(spec.default)), spec.allowed, spec.help)
-        for spec in specs
+        (f"--{owner.prefix}.{spec.flag_name}", str(plain(spec.default)), spec.allowed, spec.help)
+        for spec in owner.specs
     ]
-    click.echo(f"\n{_table(rows)}" if specs else "options: none")
+    return f"\n{_table(rows)}" if owner.specs else "options: none"
+
+
+def _add_part_commands(kind: str, where: str) -> None:
+    """Add the commands that show what is installed of a kind of part.
+
+    Args:
+        kind: ``model`` or ``dataset``.
+        where: what may stand for a name.
+    """
+    default = (getattr(RunConfig, kind),)
+
+    @cli.group(f"{kind}s", help=f"See which {kind}s are installed.")
+    def group() -> None: ...
+
+    @group.command("list", help=f"List the installed {kind}s; imports none of them.")
+    @click.option("--json", "as_json", is_flag=True, help="print JSON")
+    def list_parts(as_json: bool) -> None:
+        _list_entries(find_parts(kind), default, as_json=as_json)
+
+    @group.command("show", help=f"Show the options of a {kind}, and their defaults.")
+    @click.argument("name", metavar=where)
+    @click.option("--json", "as_json", is_flag=True, help="print JSON")
+    def show_part(name: str, as_json: bool) -> None:
+        found = find_part(kind, name)
+        chosen = choose_part(kind, name)
+        owner = _Owner(kind, "", chosen.specs)
+        if as_json:
+            facts = _entry_facts(found, default)
+            facts |= {"description": chosen.description, "options": _option_facts(owner)}
+            click.echo(json.dumps(facts, indent=2))
+            return
+        origin = f" ({found.origin})" if found.origin else ""
+        click.echo(f"{found.name}{origin}: {chosen.description}")
+        click.echo(_spell_options(owner))
+
+
+_add_part_commands("model", "NAME|FILE")
+_add_part_commands("dataset", "NAME|FILE|FOLDER")
 
 
 @plugins.command("new")
@@ -768,6 +929,7 @@ def describe_commands() -> str:
         )
         if isinstance(command, _RunCommand):
             context.meta[_CHOSEN_KEY] = resolve_plugins(DEFAULT_PLUGINS)
+            context.meta[_PARTS_KEY] = [choose_part("model", RunConfig.model)]
         page += [f"## {' '.join(words)}", "", "```", command.get_help(context).rstrip(), "```", ""]
     return "\n".join(page)
 

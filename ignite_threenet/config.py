@@ -8,6 +8,7 @@ from typing import Any, Literal, dataclass_transform
 
 from .errors import ConfigError, UnknownNameError
 from .options import make_options_class, option
+from .parts import locate
 
 DEFAULT_PLUGINS = ("accuracy", "best", "timing", "plot", "progress", "checkpoint")
 """The plugins that ``ignite-threenet run`` attaches where none are named."""
@@ -40,10 +41,14 @@ class RunConfig(_FrozenOptions):
 expected an integer at least 1
     """
 
+    model: str = option(
+        "threenet", help="name of a network ('models list' shows them), or file.py:Name"
+    )
     dataset: str = option(
         "auto",
-        help="auto, mnist, fashion-mnist, kmnist or digits; auto is mnist where it can be had, "
-        "else digits",
+        help="auto, mnist, fashion-mnist, kmnist, digits or another name ('datasets list' shows "
+        "them), or file.py:load, or a folder of images; auto is mnist where it can be had, else "
+        "digits",
     )
     data_dir: Path = option(Path("data"), help="directory that holds the datasets")
     valid_size: int = option(
@@ -88,6 +93,9 @@ expected an integer at least 1
     strict: bool = option(False, help="stop also when a plugin fails that only shows something")
 
     def __post_init__(self) -> None:
+        # A run that is resumed from another directory must find them too.
+        object.__setattr__(self, "model", locate("model", self.model))
+        object.__setattr__(self, "dataset", locate("dataset", self.dataset))
         if self.momentum > 0 and self.optimizer != "sgd":
             raise ConfigError(f"momentum: an option of sgd, and the optimizer is {self.optimizer}")
         if self.betas is not None and self.optimizer == "sgd":

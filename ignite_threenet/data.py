@@ -1,21 +1,18 @@
-"""Named datasets as tensors, and batches of them on the device."""
+"""Datasets as tensors, and batches of them on the device."""
 
-import logging
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import ConfigError, DataError, UnknownNameError, UnreachableError
-from .sources import SOURCES
+from .errors import ConfigError, DataError
 
-logger = logging.getLogger(__package__)
+SPLITS = ("train", "valid", "test")
 
 # The order of epoch e is drawn from (seed, e); epochs count from 1, so 0 is free for this.
 _HOLD_OUT_EPOCH = 0
@@ -31,14 +28,18 @@ class Scaling(NamedTuple):
 HALF = Scaling(0.5, 0.5)
 """To [-1, 1]: torchvision's Normalize((0.5,), (0.5,))."""
 
+UNCHANGED = Scaling(0.0, 1.0)
+"""For numbers that are no pixels, as they are."""
+
 
 @dataclass(frozen=True)
 class Split:
-    """Images with their labels.
+    """Images, or other samples, with their labels.
 
     Attributes:
-        images: (N, 1, 28, 28) uint8, intensities 0 to 255.
-        labels: (N,) int64, classes 0 to 9.
+        images: (N, ...): uint8, intensities 0 to 255, such as the (N, 1, 28, 28) of MNIST; or
+            float32, numbers of any kind.
+        labels: (N,) int64, classes from 0.
     """
 
     images: Tensor
@@ -58,25 +59,47 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named dataset, as it is used.
+    """A dataset, as it is used.
 
     Attributes:
         name: its name; never ``auto``.
-        splits: ``train`` and ``test``, and ``valid`` where samples are held out.
-        sha256: digests of the files that it was read from, by file name.
+        splits: ``train``, and as a rule ``test``, and ``valid`` where samples are held out.
+        sha256: digests of the files that it was read from, or of its tensors, by name.
+        class_names: names of the classes, in the order of the labels; empty where they have none.
     """
 
     name: str
     splits: Mapping[str, Split]
     sha256: Mapping[str, str]
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return tuple(self.splits["train"].images.shape[1:])
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are: those that are named, else those of the labels."""
+        if self.class_names:
+            return len(self.class_names)
+        return 1 + max(int(split.labels.max()) for split in self.splits.values())
+
+    def default_scaling(self) -> Scaling:
+        """Give what is done to the samples where nobody asks for more: pixels to [-1, 1]."""
+        return HALF if self.splits["train"].images.dtype == torch.uint8 else UNCHANGED
 
     def scaling(self) -> Scaling:
-        """Compute the mean and the deviation of the training set's pixels.
+        """Compute the mean and the deviation of all numbers of the training set.
 
         Returns:
-            Both as shares of full intensity; 0.1307 and 0.3081 for MNIST.
+            Both of pixels as shares of full intensity; 0.1307 and 0.3081 for MNIST.
         """
-        histogram = torch.bincount(self.splits["train"].images.flatten(), minlength=256).double()
+        images = self.splits["train"].images
+        if images.dtype != torch.uint8:
+            deviation, mean = torch.std_mean(images.double(), correction=0)
+            return Scaling(mean.item(), deviation.item() or 1.0)
+        histogram = torch.bincount(images.flatten(), minlength=256).double()
         values = torch.arange(256).double() / 255
         weights = histogram / histogram.sum()
         mean = weights.dot(values)
@@ -87,19 +110,21 @@ class Dataset:
         """Move the last samples of a seeded permutation of train to the split ``valid``.
 
         Raises:
-            ConfigError: size is below 1, or leaves nothing to train on.
+            ConfigError: size is below 1, or leaves nothing to train on, or there is such a split.
         """
+        if "valid" in self.splits:
+            raise ConfigError(f"valid_size: the dataset {self.name} has its own split 'valid'")
         train = self.splits["train"]
         if not 0 < size < len(train):
             raise ConfigError(f"valid_size: {size} of {len(train)} samples; expected 1 to one less")
         order = permutation(len(train), seed, _HOLD_OUT_EPOCH)
         kept, held_out = order[: len(train) - size], order[len(train) - size :]
         splits = {**self.splits, "train": train.take(kept), "valid": train.take(held_out)}
-        return Dataset(self.name, splits, self.sha256)
+        return replace(self, splits=splits)
 
 
 class BatchLoader:
-    """Batches of a split, as float32 pixels, on the device that the split is on.
+    """Batches of a split, as float32 numbers, on the device that the split is on.
 
     The split stays as it is stored, and a batch is an index into it. The last batch is smaller
     where the batch size does not divide the number of samples.
@@ -108,7 +133,7 @@ class BatchLoader:
         split: the samples.
         batch_size: samples in a batch.
         seed: seed of the order, which is drawn anew for each epoch; None for the stored order.
-        scaling: what pixels become.
+        scaling: what pixels, or other numbers, become.
 
     Raises:
         ConfigError: the split is empty, or batch_size is below 1.
@@ -120,7 +145,7 @@ class BatchLoader:
         >>> split = Split(torch.zeros(10, 1, 28, 28, dtype=torch.uint8), torch.arange(10))
         >>> loader = BatchLoader(split, batch_size=4)
         >>> [(tuple(images.shape), labels.tolist()) for images, labels in loader]
-        [((4, 784), [0, 1, 2, 3]), ((4, 784), [4, 5, 6, 7]), ((2, 784), [8, 9])]
+        [((4, 1, 28, 28), [0, 1, 2, 3]), ((4, 1, 28, 28), [4, 5, 6, 7]), ((2, 1, 28, 28), [8, 9])]
     """
 
     def __init__(
@@ -132,7 +157,7 @@ class BatchLoader:
             )
         self.batch_size = batch_size
         self.epoch = 1
-        self._images = split.images.flatten(start_dim=1)
+        self._images = split.images
         self._labels = split.labels
         self._seed = seed
         self._scaling = scaling
@@ -165,14 +190,15 @@ class BatchLoader:
 
 
 def normalize(images: Tensor, scaling: Scaling = HALF) -> Tensor:
-    """Turn stored pixels into the network's input.
+    """Turn stored samples into the network's input.
 
     Args:
-        images: uint8 of any shape, intensities 0 to 255.
+        images: uint8 of any shape, intensities 0 to 255, which are taken as shares of full
+            intensity; or float32, which is taken as it is.
         scaling: what is taken away and divided by.
 
     Returns:
-        float32 of the same shape, dimensionless; by default in [-1, 1].
+        float32 of the same shape, dimensionless; pixels by default in [-1, 1].
 
     Raises:
         DataError: images has another dtype; the message shows it.
@@ -184,10 +210,12 @@ def normalize(images: Tensor, scaling: Scaling = HALF) -> Tensor:
         >>> normalize(torch.tensor([0, 255], dtype=torch.uint8))
         tensor([-1.,  1.])
     """
-    if images.dtype != torch.uint8:
-        raise DataError(f"pixels are {images.dtype}; expected torch.uint8")
-    shares = images.float().div_(_full_scale(images.device))
-    return shares.sub_(scaling.mean).div_(scaling.deviation)
+    if images.dtype == torch.uint8:
+        shares = images.float().div_(_full_scale(images.device))
+        return shares.sub_(scaling.mean).div_(scaling.deviation)
+    if images.dtype == torch.float32:
+        return images.sub(scaling.mean).div_(scaling.deviation)
+    raise DataError(f"samples are {images.dtype}; expected torch.uint8 or torch.float32")
 
 
 @cache
@@ -205,46 +233,3 @@ def permutation(size: int, seed: int, epoch: int) -> Tensor:
     # torch's CPU generator takes 32 bits of its seed, so the pair is hashed into them.
     mixed = np.random.SeedSequence((seed, epoch)).generate_state(1)[0]
     return torch.randperm(size, generator=torch.Generator().manual_seed(int(mixed)))
-
-
-def check_dataset_name(name: str) -> None:
-    """Refuse a name that is no dataset's.
-
-    Raises:
-        UnknownNameError: the message names the datasets.
-    """
-    if name != "auto" and name not in SOURCES:
-        raise UnknownNameError("dataset", name, ["auto", *SOURCES])
-
-
-def load_data(name: str = "auto", data_dir: str | Path = "data") -> Dataset:
-    """Load a dataset; fetch or draw it first where it is not on disk.
-
-    Args:
-        name: mnist, fashion-mnist, kmnist, digits, or auto: mnist where it is on disk or can be
-            downloaded, else digits, with a warning.
-        data_dir: directory of the datasets, in torchvision's layout: ``MNIST/raw/`` and so on.
-
-    Raises:
-        UnknownNameError: there is no dataset of that name.
-        DataError: the dataset is damaged or cannot be had, or data_dir cannot be written.
-    """
-    check_dataset_name(name)
-    directory = Path(data_dir)
-    if name != "auto":
-        return _load(name, directory)
-    try:
-        return _load("mnist", directory)
-    except UnreachableError as error:
-        logger.warning("%s", error.reason)
-        logger.warning("TRAINING ON THE EMBEDDED DATASET 'digits' INSTEAD OF MNIST")
-        return _load("digits", directory)
-
-
-def _load(name: str, directory: Path) -> Dataset:
-    files = SOURCES[name].read(directory)
-    splits = {
-        "train": Split(*files.train),
-        "test": Split(*files.test),
-    }
-    return Dataset(name, splits, files.sha256)

@@ -1,7 +1,7 @@
 """The training loop and the evaluation loop, as Ignite engines."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from .attachment import AttachableEngine
 from .compilation import CompiledGradients
+from .model import evaluation_mode
 
 Batch = tuple[Tensor, Tensor]
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -109,7 +110,7 @@ def create_evaluator(
     """
 
     def evaluation_step(engine: Engine, batch: Batch) -> Batch:
-        with _evaluation_mode(model), torch.no_grad():
+        with evaluation_mode(model), torch.no_grad():
             inputs, targets = _to_device(batch, device)
             return model(inputs), targets
 
@@ -117,17 +118,6 @@ def create_evaluator(
     for metric_name, metric in (metrics or {}).items():
         metric.attach(engine, metric_name)
     return engine
-
-
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _to_device(batch: Batch, device: torch.device | str) -> Batch:

@@ -4,6 +4,7 @@ ThreeNetError
 ├── ConfigError           what was asked for cannot be done
 │   ├── OptionError       an option has a value that is not allowed
 │   ├── UnknownNameError  a name that does not exist: a dataset, a plugin, an option, a key
+│   ├── PartError         a model or a dataset that was named cannot be used
 │   └── DirectoryError    a run's directory holds something that must not be overwritten
 ├── DataError             a dataset is missing or damaged
 │   └── UnreachableError  it is not on disk, and its servers cannot be reached
@@ -80,9 +81,26 @@ class UnknownNameError(ConfigError):
         self.nearest = nearest(name, self.known)
         prefix = f"{where}: " if where else ""
         guess = f"; did you mean {self.nearest!r}?" if self.nearest else "."
-        label = "Installed" if kind == "plugin" else "Known"
+        label = "Installed" if kind in ("plugin", "model") else "Known"
         choices = f" {label}: {', '.join(self.known)}" if self.known else ""
         super().__init__(f"{prefix}unknown {kind} {name!r}{guess}{choices}")
+
+
+class PartError(ConfigError):
+    """A model or a dataset that was named cannot be used.
+
+    Attributes:
+        kind: ``model`` or ``dataset``.
+        name: its name, or that of its file.
+        origin: the distribution with its version, or the file with its digest.
+    """
+
+    def __init__(self, kind: str, name: str, origin: str, problem: str) -> None:
+        known_from = f" ({origin})" if origin else ""
+        super().__init__(f"{kind} {name!r}{known_from} {problem}")
+        self.kind = kind
+        self.name = name
+        self.origin = origin
 
 
 class DirectoryError(ConfigError):
@@ -180,8 +198,8 @@ class PluginFailedError(PluginError):
     def __init__(
         self, plugin: str, distribution: str, where: str, epoch: int, cause: BaseException
     ) -> None:
-        reason = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
-        super().__init__(plugin, distribution, f"failed at {where}, epoch {epoch}: {reason}")
+        problem = f"failed at {where}, epoch {epoch}: {spell_cause(cause)}"
+        super().__init__(plugin, distribution, problem)
         self.where = where
         self.epoch = epoch
 
@@ -203,6 +221,17 @@ class DivergedError(ThreeNetError):
         self.epoch = epoch
         self.iteration = iteration
         self.loss = loss
+
+
+def spell_cause(error: BaseException) -> str:
+    r"""Put an error of somebody else's code into a line: its kind, and what it says.
+
+    Example:
+        >>> spell_cause(ValueError("no\nluck")), spell_cause(KeyError())
+        ('ValueError: no luck', 'KeyError')
+    """
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

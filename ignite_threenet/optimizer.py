@@ -7,6 +7,8 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Muon, Optimizer
 
 from .config import RunConfig
+from .errors import ConfigError
+from .model import has_trainable_parameters
 
 
 def create_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
@@ -16,10 +18,15 @@ def create_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
         model: the network, already on the device.
         config: names the optimizer and its options.
 
+    Raises:
+        ConfigError: it has no parameter to train.
+
     Example:
         >>> create_optimizer(nn.Linear(2, 2), RunConfig(optimizer="adamw", lr=1e-2)).defaults["lr"]
         0.01
     """
+    if not has_trainable_parameters(model):
+        raise ConfigError(f"the model {type(model).__name__} has no parameter to train")
     common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
     # Fused: one kernel for all parameters, where the many small ones of Adam would dominate.
     averages: dict[str, Any] = {"fused": True}

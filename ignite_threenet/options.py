@@ -45,7 +45,7 @@ def option(
     below: float | None = None,
     choices: Iterable[Any] | None = None,
 ) -> Any:
-    """Declare an option of a plugin or of a run.
+    """Declare an option of a run, a plugin, a model or a dataset.
 
     Args:
         default: its value where nobody sets it; checked like any other value.
@@ -122,15 +122,23 @@ def option_specs(cls: type) -> tuple[OptionSpec, ...]:
     return specs
 
 
-def make_options_class(cls: type[T], **dataclass_options: Any) -> type[T]:
+def make_options_class(
+    cls: type[T], *, build: str = "__post_init__", **dataclass_options: Any
+) -> type[T]:
     """Turn a class with option() fields into a keyword-only dataclass that checks its arguments.
+
+    Args:
+        cls: the class.
+        build: the method that the class may have in place of a constructor.
+        **dataclass_options: what dataclasses.dataclass() takes.
 
     Raises:
         TypeError: a field is not an option, or has a type or default that cannot be one; the
             message names the field.
     """
-    if "__init__" in cls.__dict__:
-        raise TypeError(f"{cls.__name__}.__init__: made from the options; use __post_init__")
+    for name in {"__init__", "__post_init__"} - {build}:
+        if name in cls.__dict__:
+            raise TypeError(f"{cls.__name__}.{name}: made from the options; use {build}")
     _check_defaults(cls)
     dataclasses.dataclass(kw_only=True, **dataclass_options)(cls)
     hints = _type_hints(cls)

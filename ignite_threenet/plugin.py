@@ -10,8 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 
-from .errors import PluginChoiceError, PluginLoadError, ThreeNetError, UnknownNameError
+from .errors import (
+    PluginChoiceError,
+    PluginLoadError,
+    ThreeNetError,
+    UnknownNameError,
+    spell_cause,
+)
 from .options import OptionSpec, make_options_class, option_specs
+from .parts import GROUPS
 from .registry import (
     Entry,
     FileEntry,
@@ -154,10 +161,8 @@ class ChosenPlugin:
         except ThreeNetError:
             raise
         except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise PluginLoadError(
-                self.name, self.distribution, f"refuses its options: {reason}"
-            ) from error
+            problem = f"refuses its options: {spell_cause(error)}"
+            raise PluginLoadError(self.name, self.distribution, problem) from error
 
 
 def find_plugins() -> dict[str, list[Entry]]:
@@ -182,7 +187,11 @@ def find_plugin(
         PluginChoiceError: several distributions bring one of that name.
     """
     where = f"plugin {required_by!r} requires another" if required_by else ""
-    return find_entry("plugin", word, find_plugins() if installed is None else installed, where)
+    installed = find_plugins() if installed is None else installed
+    try:
+        return find_entry("plugin", word, installed, where)
+    except LoadFailedError as error:
+        raise PluginChoiceError(word, "", str(error)) from None
 
 
 def load_plugin(entry: Entry | FileEntry) -> type[Plugin]:
@@ -321,6 +330,10 @@ class _Resolver:
             raise PluginChoiceError(name, "", f"requires itself: {cycle}")
         if name in self._chosen:
             return
+        if name in GROUPS:
+            target = self._targets.get(name, name)
+            problem = f"has the name under which the run's {name} has its options"
+            raise PluginChoiceError(name, "", f"{problem}; use NAME={target}")
         parent = path[-1] if path else None
         if name in self._removed and parent is not None:
             raise PluginChoiceError(parent, "", f"requires {name!r}, which no:{name} takes away")

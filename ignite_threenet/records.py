@@ -14,20 +14,15 @@ from .errors import DivergedError, RunInterruptedError
 from .options import OptionSpec, option_specs, plain
 
 if TYPE_CHECKING:
-    from .data import Dataset
+    from .parts import ChosenPart
     from .run import Run
 
 _PACKAGES = ("torch", "torchvision", "pytorch-ignite", "matplotlib", "numpy")
 _GIT_TIMEOUT_S = 5.0
 
 
-def build_manifest(run: "Run", dataset: "Dataset | None") -> dict[str, Any]:
-    """Describe what a run is made from: enough to tell two runs apart, and to repeat one.
-
-    Args:
-        run: the run.
-        dataset: the dataset that was loaded, or None where the user gave loaders.
-    """
+def build_manifest(run: "Run") -> dict[str, Any]:
+    """Describe what a run is made from: enough to tell two runs apart, and to repeat one."""
     return {
         "versions": {
             "ignite_threenet": version("ignite-threenet"),
@@ -40,15 +35,17 @@ def build_manifest(run: "Run", dataset: "Dataset | None") -> dict[str, Any]:
         "git": _git_commit(Path.cwd()),
         "dataset": {
             "name": run.dataset_name,
-            "sha256": dict(dataset.sha256) if dataset else {},
+            "sha256": dict(run.data_sha256),
+            "classes": list(run.class_names),
         },
+        "model": type(run.model).__name__,
         "seed": run.config.seed,
         **describe_options(run),
     }
 
 
 def describe_options(run: "Run") -> dict[str, Any]:
-    """Give the resolved options of a run and of its plugins, each with its source."""
+    """Give the resolved options of a run, its parts and its plugins, each with its source."""
 
     def resolved(owner: object, prefix: str = "") -> dict[str, Any]:
         return {
@@ -61,6 +58,10 @@ def describe_options(run: "Run") -> dict[str, Any]:
 
     return {
         "config": resolved(run.config),
+        "parts": {
+            kind: {"origin": part.origin, "options": _part_options(run, part)}
+            for kind, part in run.parts.items()
+        },
         "plugins": [
             {
                 "name": name,
@@ -70,6 +71,17 @@ def describe_options(run: "Run") -> dict[str, Any]:
             }
             for name, plugin in run.plugins.items()
         ],
+    }
+
+
+def _part_options(run: "Run", part: "ChosenPart") -> dict[str, Any]:
+    def source(spec: OptionSpec) -> str:
+        is_default = part.options[spec.name] == spec.default
+        return run.sources.get(f"{part.kind}.{spec.name}", "default" if is_default else "script")
+
+    return {
+        spec.name: {"value": plain(part.options[spec.name]), "source": source(spec)}
+        for spec in part.specs
     }
 
 
@@ -86,6 +98,7 @@ def build_plan(run: "Run") -> dict[str, Any]:
         "dataset": run.dataset_name,
         "device": describe_device(run.device),
         "config": options["config"],
+        "parts": options["parts"],
         "plugins": options["plugins"],
         "handlers": [
             {

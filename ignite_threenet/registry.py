@@ -10,14 +10,15 @@ import importlib.metadata
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .errors import PluginChoiceError, UnknownNameError
+from .errors import UnknownNameError, nearest, spell_cause
 
 
 class LoadFailedError(Exception):
@@ -67,8 +68,8 @@ class Entry:
         try:
             loaded = entry_point.load()
         except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise LoadFailedError(f"cannot be imported from {self.value}: {reason}") from error
+            problem = f"cannot be imported from {self.value}: {spell_cause(error)}"
+            raise LoadFailedError(problem) from error
         if not is_wanted(loaded):
             raise LoadFailedError(f"is not {what}: {self.value}")
         return loaded
@@ -119,23 +120,33 @@ class FileEntry:
         return _first_line(self.path, self.attribute)
 
     def load(self, is_wanted: Callable[[object], bool], what: str) -> Any:
-        """Import it; see Entry.load()."""
+        """Import it; see Entry.load(). Without a name in it, the file's only class of the kind."""
         module = _import_file(self.path)
         if self.attribute:
-            if not is_wanted(getattr(module, self.attribute, None)):
-                raise LoadFailedError(f"is not {what}: {self.value}")
-            return getattr(module, self.attribute)
+            return self._take(module, is_wanted, what)
         found = {
             name: value
             for name, value in vars(module).items()
-            if is_wanted(value) and getattr(value, "__module__", None) == module.__name__
+            if isinstance(value, type) and value.__module__ == module.__name__ and is_wanted(value)
         }
         if not found:
-            raise LoadFailedError(f"holds nothing that is {what}")
+            raise LoadFailedError(f"holds no class that is {what}")
         if len(found) > 1:
             choices = " or ".join(f"{self.path}:{name}" for name in found)
             raise LoadFailedError(f"holds several; choose {choices}")
         return next(iter(found.values()))
+
+    def _take(self, module: ModuleType, is_wanted: Callable[[object], bool], what: str) -> Any:
+        if not hasattr(module, self.attribute):
+            raise LoadFailedError(_absent(self.path, self.attribute, module))
+        if not is_wanted(getattr(module, self.attribute)):
+            raise LoadFailedError(f"is not {what}: {self.value}")
+        return getattr(module, self.attribute)
+
+
+def _absent(path: Path, name: str, module: ModuleType) -> str:
+    guess = nearest(name, [each for each in vars(module) if not each.startswith("_")])
+    return f"has no {name!r} in {path}" + (f"; did you mean {guess!r}?" if guess else "")
 
 
 def is_file(word: str) -> bool:
@@ -192,7 +203,7 @@ def find_entry(
 
     Raises:
         UnknownNameError: there is none of that name, or no such file.
-        PluginChoiceError: several distributions bring one of that name.
+        LoadFailedError: several distributions bring one of that name.
     """
     if is_file(word):
         return _find_file(kind, word, where)
@@ -201,9 +212,7 @@ def find_entry(
         raise UnknownNameError(kind, word, installed, where)
     if len(entries) > 1:
         origins = " and ".join(entry.origin for entry in entries)
-        raise PluginChoiceError(
-            word, "", f"comes from several distributions: {origins}; uninstall all but one"
-        )
+        raise LoadFailedError(f"comes from several distributions: {origins}; uninstall all but one")
     return entries[0]
 
 
@@ -218,7 +227,8 @@ def _import_file(path: Path) -> ModuleType:
     """Import a file under a name of its own; once, as long as it does not change."""
     try:
         source = path.read_bytes()
-        digest = hashlib.sha256(source).hexdigest()[:16]
+        # Two files may be alike, and yet read what lies beside each of them.
+        digest = hashlib.sha256(f"{path.absolute()}\0".encode() + source).hexdigest()[:16]
         stem = re.sub(r"\W", "_", path.stem)
         name = f"ignite_threenet_file_{stem}_{digest}"
         if name in sys.modules:
@@ -229,15 +239,28 @@ def _import_file(path: Path) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:
-            # Not by the loader, whose cache takes a file of the same second and size for the same.
-            exec(compile(source, path, "exec"), vars(module))  # noqa: S102
+            with _importable(path.parent):
+                # Not by the loader, whose cache takes a file of the same second for the same.
+                exec(compile(source, path, "exec"), vars(module))  # noqa: S102
         except BaseException:
             del sys.modules[name]
             raise
     except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise LoadFailedError(f"cannot be imported from {path}: {reason}") from error
+        problem = f"cannot be imported from {path}: {spell_cause(error)}"
+        raise LoadFailedError(problem) from error
     return module
+
+
+@contextmanager
+def _importable(directory: Path) -> Iterator[None]:
+    """Let a file import its neighbours, as it may where Python runs it."""
+    place = str(directory.absolute())
+    sys.path.insert(0, place)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            sys.path.remove(place)
 
 
 def _first_line(path: Path, name: str) -> str:

@@ -14,7 +14,7 @@ from .attachment import Attachment
 from .config import RunConfig
 from .directory import RunDirectory
 from .errors import CheckpointError, ConfigError
-from .options import OptionSpec, option_specs, plain_options
+from .options import OptionSpec, option_specs, plain, plain_options
 from .plugin import Plugin, find_plugins, resolve_plugins
 from .randomness import get_random_state, set_random_state
 from .registry import is_file
@@ -24,16 +24,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__package__)
 
-FORMAT = 1
+FORMAT = 2
 
 CUSTOM = "custom"
 """What the dataset is called where the loaders are one's own."""
 
-_PARTS: Mapping[str, type | tuple[type, ...]] = {
+_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "format": int,
     "versions": dict,
     "config": dict,
     "dataset": dict,
+    "parts": dict,
     "plugins": list,
     "epoch": int,
     "iteration": int,
@@ -45,7 +46,8 @@ _PARTS: Mapping[str, type | tuple[type, ...]] = {
     "random": dict,
     "epoch_random": dict,
 }
-_PLUGIN_PARTS = ("name", "use", "distribution", "options", "state")
+_PLUGIN_KEYS = ("name", "use", "distribution", "options", "state")
+_PART_KEYS = ("origin", "options")
 
 
 class SavedRun(NamedTuple):
@@ -71,6 +73,12 @@ class SavedRun(NamedTuple):
         """The run's options, as plain values."""
         config: Mapping[str, Any] = self.content["config"]
         return config
+
+    @property
+    def parts(self) -> Mapping[str, Mapping[str, Any]]:
+        """Where the model and the dataset came from, and their options, by the kind of part."""
+        parts: Mapping[str, Mapping[str, Any]] = self.content["parts"]
+        return parts
 
     @property
     def plugins(self) -> Sequence[Mapping[str, Any]]:
@@ -125,7 +133,7 @@ def _read_newest(directory: RunDirectory) -> SavedRun:
         except CheckpointError as error:
             problems.append(error)
             continue
-        _check_parts(path, content)
+        _check_content(path, content)
         for problem in problems:
             logger.warning("%s; taking %s instead", problem, path.name)
         return SavedRun(directory, path, content)
@@ -141,16 +149,19 @@ def _read_newest(directory: RunDirectory) -> SavedRun:
     ) from problems[0]
 
 
-def _check_parts(path: Path, content: Mapping[str, Any]) -> None:
+def _check_content(path: Path, content: Mapping[str, Any]) -> None:
     found = content.get("format")
     if found != FORMAT:
         raise CheckpointError(path, f"has the format {found!r}; this version reads {FORMAT}")
-    for name, kind in _PARTS.items():
+    for name, kind in _KEYS.items():
         if not isinstance(content.get(name), kind):
             raise CheckpointError(path, f"lacks {name!r}")
     for plugin in content["plugins"]:
-        if not isinstance(plugin, dict) or set(plugin) != set(_PLUGIN_PARTS):
+        if not isinstance(plugin, dict) or set(plugin) != set(_PLUGIN_KEYS):
             raise CheckpointError(path, "lacks a part of a plugin")
+    for part in content["parts"].values():
+        if not isinstance(part, dict) or set(part) != set(_PART_KEYS):
+            raise CheckpointError(path, "lacks a part of the model or the dataset")
     for name in ("epoch", "iteration"):
         if content[name] < 0:
             raise CheckpointError(path, f"has {name} {content[name]}")
@@ -188,6 +199,12 @@ def plugins_of(saved: SavedRun) -> list[Plugin]:
     ]
 
 
+def options_of(saved: SavedRun, kind: str) -> Mapping[str, Any]:
+    """Give the options of the run's model or dataset, as plain values."""
+    options: Mapping[str, Any] = saved.parts.get(kind, {}).get("options", {})
+    return options
+
+
 def words_of(saved: SavedRun) -> list[str]:
     """Name the plugins that the run had, as far as they are still there, as a user would."""
     installed = find_plugins()
@@ -222,6 +239,10 @@ def capture(run: "Run") -> dict[str, Any]:
         "versions": _versions(),
         "config": plain_options(run.config),
         "dataset": {"name": run.dataset_name, "sha256": dict(run.data_sha256)},
+        "parts": {
+            kind: {"origin": part.origin, "options": plain(part.options)}
+            for kind, part in run.parts.items()
+        },
         "plugins": [_capture_plugin(each) for each in run.attachments] + list(run.carried_plugins),
         "epoch": state.epoch,
         "iteration": state.iteration,
@@ -285,7 +306,7 @@ def check_loaders(saved: SavedRun, *, are_own: bool) -> None:
     Raises:
         CheckpointError: the run had loaders of one's own and has none, or the other way round.
     """
-    had_own = saved.content["dataset"]["name"] == CUSTOM
+    had_own = "dataset" not in saved.parts
     if had_own and not are_own:
         raise CheckpointError(saved.path, "was made with loaders of one's own, and is given none")
     if are_own and not had_own:
@@ -321,6 +342,25 @@ def check_plugins(saved: SavedRun, plugins: Iterable[Plugin]) -> list[Mapping[st
         origin = f" ({before['distribution']})" if before["distribution"] else ""
         logger.warning("the plugin %r%s is gone; its state is carried along", name, origin)
     return list(missing.values())
+
+
+def check_parts(saved: SavedRun, run: "Run") -> None:
+    """Make sure that a run has the model and the dataset that it had, with their options.
+
+    Raises:
+        CheckpointError: one is another than it was.
+    """
+    for kind in sorted({*saved.parts, *run.parts}):
+        part, before = run.parts.get(kind), saved.parts.get(kind)
+        if part is None or before is None:
+            was, now = ("one's own", "chosen by name") if part else ("chosen by name", "one's own")
+            raise CheckpointError(saved.path, f"the {kind} was {was}, and is {now}")
+        for what, value in (("origin", part.origin), ("options", plain(part.options))):
+            if before[what] != value:
+                raise CheckpointError(
+                    saved.path,
+                    f"{kind} {part.name!r}: {what} was {before[what]!r}, and is {value!r}",
+                )
 
 
 def check_versions(saved: SavedRun) -> None:

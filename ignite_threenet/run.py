@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain, islice
@@ -20,15 +20,17 @@ from torch import nn
 from . import checkpoint
 from .attachment import AttachableEngine, Attachment, Registration, Stopwatch, describe_event
 from .config import RunConfig
-from .data import HALF, BatchLoader, Dataset, check_dataset_name, load_data
+from .data import SPLITS, BatchLoader, Dataset
+from .datasets import ChosenDataset
 from .device import select_device
 from .directory import METRICS, SUMMARY, RunDirectory, check_usable
 from .engines import Batch, LossFunction, create_evaluator, create_trainer
 from .errors import CheckpointError, ConfigError, RunInterruptedError, UnknownNameError
 from .history import EpochRecorder, History, MeasurementRecorder
-from .model import ThreeNet
+from .model import ThreeNet, create_model, part_of, try_out
 from .optimizer import create_optimizer
-from .options import plain_options
+from .options import plain, plain_options
+from .parts import ChosenPart, DataShape, choose_part
 from .plugin import Plugin, resolve_plugins
 from .randomness import get_random_state, keep_random_state
 from .records import build_manifest, build_summary
@@ -40,17 +42,17 @@ from .resume import (
     check_data,
     check_epochs,
     check_loaders,
+    check_parts,
     check_plugins,
     check_versions,
     config_of,
     open_saved_run,
+    options_of,
     plugins_of,
     restore,
 )
 
 logger = logging.getLogger(__package__)
-
-SPLITS = ("train", "valid", "test")
 
 # Evaluation needs no gradients: batches this large cost the fewest steps that still fit a
 # processor's cache.
@@ -67,10 +69,15 @@ class Run:
         config: what to do; the defaults where it is None.
         plugins: names of installed plugins, and plugins; with what they require, they are
             attached in this order, requirements first.
-        model: a network of one's own; ThreeNet where it is None.
-        loss_fn: a loss of one's own; NLLLoss where it is None, which wants log-probabilities.
+        model: a network of one's own, or a class or function that makes one, called with
+            ``input_shape`` and ``classes`` of the data, as far as it takes them; the configured
+            one where it is None.
+        loss_fn: a loss of one's own; where it is None, NLLLoss for ThreeNet, and for any other
+            network CrossEntropyLoss, which takes logits and log-probabilities.
         loaders: iterables of ``(inputs, targets)`` of one's own, by split: ``train``, and
             perhaps ``valid`` and ``test``; the configured dataset where it is None.
+        model_options: options of the configured model, by name.
+        dataset_options: options of the configured dataset, by name.
         sources: where the options come from, for the manifest: ``command line`` and the like,
             by name; a plugin's as ``plugin.option``.
         saved: what to go on from; see Run.resume().
@@ -88,16 +95,21 @@ class Run:
         loaders: batches by split; they are there from the trainer's Events.STARTED on.
         history: what was measured.
         directory: where files go; there from Events.STARTED on.
+        parts: the model and the dataset, by ``model`` and ``dataset``, as they were chosen; not
+            those of one's own.
         dataset_name: the dataset's name; ``custom`` with loaders of one's own.
+        class_names: names of the classes, by their label; empty where they have none.
         sources: where the options come from.
         recorder: sums up the epoch in progress.
-        data_sha256: digests of the dataset's files; empty with loaders of one's own.
+        data_sha256: digests of the dataset's files, or of its tensors; empty with loaders of
+            one's own.
         carried_plugins: what a checkpoint held of plugins that are no longer installed.
         random_state_of_epoch: the random generators as they were when the epoch began.
 
     Raises:
         ConfigError: what was asked for cannot be done.
         PluginError: a plugin cannot be used.
+        DataError: the dataset, which says only when it is loaded what it is like, cannot be had.
 
     Example:
         >>> import tempfile
@@ -114,9 +126,11 @@ class Run:
         config: RunConfig | None = None,
         plugins: Iterable[str | Plugin] = (),
         *,
-        model: nn.Module | None = None,
+        model: nn.Module | Callable[..., nn.Module] | None = None,
         loaders: Mapping[str, Iterable[Batch]] | None = None,
         loss_fn: LossFunction | None = None,
+        model_options: Mapping[str, Any] | None = None,
+        dataset_options: Mapping[str, Any] | None = None,
         sources: Mapping[str, str] | None = None,
         saved: SavedRun | None = None,
     ) -> None:
@@ -124,7 +138,9 @@ class Run:
         _check(self.config, loaders, saved)
         self.device = select_device(self.config.device)
         self.sources = dict(sources or {})
-        self.dataset_name = self.config.dataset if loaders is None else CUSTOM
+        self.parts: dict[str, ChosenPart] = {}
+        self.dataset_name = CUSTOM
+        self.class_names: tuple[str, ...] = ()
         self.loaders: dict[str, Iterable[Batch]] = dict(loaders or {})
         self.history = History()
         self.recorder = EpochRecorder(self.history)
@@ -135,10 +151,17 @@ class Run:
         self._can_interrupt = self._interrupt_requested = False
         self._stopwatch = Stopwatch()
 
+        self._dataset: Dataset | None = None
+        self._loading_seconds = 0.0
+        self._chosen_dataset = self._choose_dataset(dataset_options or {})
+        shape = self._find_shape()
         manual_seed(self.config.seed)
-        self.model = (model if model is not None else ThreeNet()).to(self.device)
-        self.loss_fn = loss_fn if loss_fn is not None else _create_loss(self.config)
-        self._measured_loss_fn = loss_fn if loss_fn is not None else nn.NLLLoss()
+        self.model = self._make_model(model, model_options or {}, shape).to(self.device)
+        if saved is not None:
+            check_parts(saved, self)
+        smoothing = self.config.label_smoothing
+        self.loss_fn = loss_fn if loss_fn is not None else _create_loss(self.model, smoothing)
+        self._measured_loss_fn = loss_fn if loss_fn is not None else _create_loss(self.model)
         self.optimizer = create_optimizer(self.model, self.config)
         self.trainer = self._create_trainer()
         self.evaluators = {split: self._create_evaluator(split) for split in self._split_names()}
@@ -162,7 +185,7 @@ class Run:
         *,
         epochs: int | None = None,
         plugins: Iterable[str | Plugin] | None = None,
-        model: nn.Module | None = None,
+        model: nn.Module | Callable[..., nn.Module] | None = None,
         loaders: Mapping[str, Iterable[Batch]] | None = None,
         loss_fn: LossFunction | None = None,
     ) -> "Run":
@@ -183,8 +206,16 @@ class Run:
         saved = open_saved_run(Path(path))
         try:
             config = config_of(saved, epochs=epochs)
-            chosen = plugins if plugins is not None else plugins_of(saved)
-            return cls(config, chosen, model=model, loaders=loaders, loss_fn=loss_fn, saved=saved)
+            return cls(
+                config,
+                plugins if plugins is not None else plugins_of(saved),
+                model=model,
+                loaders=loaders,
+                loss_fn=loss_fn,
+                model_options=options_of(saved, "model") if model is None else None,
+                dataset_options=options_of(saved, "dataset") if loaders is None else None,
+                saved=saved,
+            )
         except BaseException:
             saved.directory.release()
             raise
@@ -202,13 +233,17 @@ class Run:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of the run and, as ``plugin.option``, of its plugins, as plain values."""
-        owners: list[tuple[str, object]] = [("", self.config)]
-        owners += [(f"{name}.", plugin) for name, plugin in self.plugins.items()]
+        """The options of the run and, as ``owner.option``, of its parts and plugins.
+
+        The owner is ``model``, ``dataset`` or a plugin's name; the values are plain.
+        """
+        owners = {"": plain_options(self.config)}
+        owners |= {f"{kind}.": plain(part.options) for kind, part in self.parts.items()}
+        owners |= {f"{name}.": plain_options(each) for name, each in self.plugins.items()}
         return {
             f"{prefix}{name}": value
-            for prefix, owner in owners
-            for name, value in plain_options(owner).items()
+            for prefix, options in owners.items()
+            for name, value in options.items()
         }
 
     @property
@@ -247,7 +282,7 @@ class Run:
             ConfigError: this run has no such split.
         """
         if split not in self.evaluators:
-            can_hold_out = split == "valid" and self.dataset_name != CUSTOM
+            can_hold_out = split == "valid" and self._chosen_dataset is not None
             hint = "; hold samples out by --valid-size" if can_hold_out else ""
             raise ConfigError(
                 f"{where}: this run has no split {split!r}, only {', '.join(self.evaluators)}{hint}"
@@ -334,7 +369,7 @@ class Run:
         self._has_trained = True
         if self._saved is not None and _is_completed(self._saved, self.config.epochs):
             return self._skip_training(self._saved.directory)
-        start = time.perf_counter()
+        start = time.perf_counter() - self._loading_seconds
         error: BaseException | None = None
         try:
             self._prepare()
@@ -353,9 +388,50 @@ class Run:
         if self._saved is not None:
             self._saved.directory.release()
 
+    def _choose_dataset(self, options: Mapping[str, Any]) -> ChosenDataset | None:
+        if self.loaders:
+            if options:
+                raise ConfigError("dataset_options: the loaders are one's own")
+            return None
+        part = choose_part("dataset", self.config.dataset).with_options(options)
+        self.parts["dataset"] = part
+        self.dataset_name = part.name
+        return ChosenDataset(part)
+
+    def _find_shape(self) -> DataShape | None:
+        """Learn what the data is like, from itself where nothing else says; None of loaders."""
+        if self._chosen_dataset is None:
+            return None
+        shape = self._chosen_dataset.shape_in_advance()
+        if shape is not None:
+            return shape
+        start = time.perf_counter()
+        self._dataset = self._load_data(self._chosen_dataset)
+        self._loading_seconds = time.perf_counter() - start
+        return DataShape(self._dataset.sample_shape, self._dataset.classes)
+
+    def _make_model(
+        self,
+        model: nn.Module | Callable[..., nn.Module] | None,
+        options: Mapping[str, Any],
+        shape: DataShape | None,
+    ) -> nn.Module:
+        if model is not None and options:
+            raise ConfigError("model_options: the model is one's own")
+        if isinstance(model, nn.Module):
+            if shape is not None:
+                try_out(model, part_of(type(model)), shape)
+            return model
+        if model is not None:
+            return create_model(part_of(model), shape)
+        self.parts["model"] = choose_part("model", self.config.model).with_options(options)
+        return create_model(self.parts["model"], shape)
+
     def _split_names(self) -> list[str]:
         if self.loaders:
             return [split for split in SPLITS if split in self.loaders]
+        if self._dataset is not None:
+            return [split for split in SPLITS if split in self._dataset.splits]
         return [split for split in SPLITS if split != "valid" or self.config.valid_size > 0]
 
     def _create_trainer(self) -> AttachableEngine:
@@ -404,7 +480,9 @@ class Run:
 
     def _prepare(self) -> None:
         """Load the data, then make the directory: nothing is left where there is no data."""
-        dataset = self._load_data() if not self.loaders else None
+        if self._chosen_dataset is not None:
+            self._create_loaders(self._dataset or self._load_data(self._chosen_dataset))
+            self._dataset = None
         if self._saved is None:
             self._directory = RunDirectory.create(
                 self.config.out, self.dataset_name, force=self.config.force
@@ -413,7 +491,7 @@ class Run:
             check_data(self._saved, self)
             check_versions(self._saved)
             self._directory = self._saved.directory
-        self._manifest = build_manifest(self, dataset)
+        self._manifest = build_manifest(self)
         if self._saved is None:
             self._directory.write_manifest(self._manifest)
             self._write_history()
@@ -424,14 +502,21 @@ class Run:
         self.directory.rewrite_lines(METRICS, self.history.lines())
         self.history.write_to(partial(self.directory.append_line, METRICS))
 
-    def _load_data(self) -> Dataset:
+    def _load_data(self, chosen: ChosenDataset) -> Dataset:
+        # What is drawn at random in there is drawn alike in each run.
+        manual_seed(self.config.seed)
+        dataset = chosen.load(self.config.data_dir)
+        if self.config.valid_size > 0:
+            dataset = dataset.hold_out(self.config.valid_size, self.config.seed)
+        self.dataset_name, self.class_names = dataset.name, dataset.class_names
+        self.data_sha256 = dataset.sha256
+        return dataset
+
+    def _create_loaders(self, dataset: Dataset) -> None:
         config = self.config
-        dataset = load_data(config.dataset, config.data_dir)
-        if config.valid_size > 0:
-            dataset = dataset.hold_out(config.valid_size, config.seed)
         splits = {name: split.to(self.device) for name, split in dataset.splits.items()}
-        self.dataset_name, self.data_sha256 = dataset.name, dataset.sha256
-        scaling = dataset.scaling() if config.normalize == "dataset" else HALF
+        by_dataset = config.normalize == "dataset"
+        scaling = dataset.scaling() if by_dataset else dataset.default_scaling()
         self.loaders = {
             name: BatchLoader(
                 split, config.batch_size, config.seed if name == "train" else None, scaling
@@ -442,7 +527,6 @@ class Run:
             name: BatchLoader(split, _EVALUATION_BATCH_SIZE, scaling=scaling)
             for name, split in splits.items()
         }
-        return dataset
 
     def _choose_order(self, trainer: Engine) -> None:
         """Tell a loader that draws its order anew for each epoch which epoch this is."""
@@ -627,11 +711,11 @@ class Run:
         return summary
 
 
-def _create_loss(config: RunConfig) -> LossFunction:
-    if config.label_smoothing == 0:
+def _create_loss(model: nn.Module, smoothing: float = 0.0) -> LossFunction:
+    if smoothing == 0 and type(model) is ThreeNet:
         return nn.NLLLoss()
     # It takes a log-softmax first, which leaves log-probabilities as they are.
-    return nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+    return nn.CrossEntropyLoss(label_smoothing=smoothing)
 
 
 # As Ignite fires them.
@@ -665,7 +749,6 @@ def _check(
     saved: SavedRun | None,
 ) -> None:
     """Refuse what can be refused before anything is built."""
-    check_dataset_name(config.dataset)
     if idist.get_world_size() > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("a run takes one process; several (torchrun) are not supported")
     if saved is not None:

@@ -29,14 +29,19 @@ def verify_resume(
     *,
     make_model: Callable[[], nn.Module] | None = None,
     make_loaders: Callable[[], Mapping[str, Iterable[Batch]]] | None = None,
+    model_options: Mapping[str, Any] | None = None,
+    dataset_options: Mapping[str, Any] | None = None,
 ) -> dict[str, list[str]]:
     """Train once through, and once interrupted half-way in an epoch and resumed; compare.
 
     Args:
         config: what to train; its directory is not used.
         make_plugins: makes the plugins, anew for each of the runs.
-        make_model: makes the network, with the same weights each time; ThreeNet without it.
+        make_model: makes the network, with the same weights each time; the configured one
+            without it.
         make_loaders: makes the loaders; those of the configured dataset without it.
+        model_options: options of the configured model, by name.
+        dataset_options: options of the configured dataset, by name.
 
     Returns:
         What differs, by the part of the run: empty lists where nothing does. The parts are
@@ -54,9 +59,14 @@ def verify_resume(
         }
 
     with tempfile.TemporaryDirectory() as scratch:
-        whole = Run(_in(config, Path(scratch, "whole")), **parts())
+        options: dict[str, Any] = {
+            "model_options": model_options,
+            "dataset_options": dataset_options,
+        }
+        whole = Run(_in(config, Path(scratch, "whole")), **parts(), **options)
         whole.train()
-        resumed = _train_in_two_parts(_in(config, Path(scratch, "parts")), parts)
+        begun = Run(_in(config, Path(scratch, "parts")), **parts(), **options)
+        resumed = _train_in_two_parts(begun, parts)
     return _compare(_states(whole), _states(resumed))
 
 
@@ -64,13 +74,11 @@ def _in(config: RunConfig, out: Path) -> RunConfig:
     return replace(config, out=out, force=False)
 
 
-def _train_in_two_parts(config: RunConfig, parts: Callable[[], dict[str, Any]]) -> Run:
-    run = Run(config, **parts())
-
+def _train_in_two_parts(run: Run, parts: Callable[[], dict[str, Any]]) -> Run:
     @run.trainer.on(Events.ITERATION_COMPLETED)
     def interrupt_half_way() -> None:
         length = run.trainer.state.epoch_length or 1
-        if run.trainer.state.iteration == _half_way(config.epochs, length):
+        if run.trainer.state.iteration == _half_way(run.config.epochs, length):
             run.interrupt()
 
     @run.trainer.on(Events.INTERRUPT)

@@ -22,6 +22,7 @@ logger = logging.getLogger("ignite_threenet.confusion")
 _DPI = 120
 # Beyond this many classes, numbers in the cells could not be read.
 _MOST_CLASSES_WITH_COUNTS = 30
+_LONGEST_LEVEL_NAME = 3
 
 
 class Confusion(Plugin):
@@ -78,14 +79,15 @@ class Confusion(Plugin):
         counts = self._matrix.compute().cpu()
         self._summary = {"most_frequent": _most_frequent(counts), "files": []}
         title = f"{self._run.dataset_name}, split {self.split!r}"
-        self._write("confusion", _draw_matrix(counts, title))
+        names = self._run.class_names or tuple(str(each) for each in range(len(counts)))
+        self._write("confusion", _draw_matrix(counts, names, title))
         _, inputs, *facts = (each.cpu() for each in self._worst)
         images = _as_images(inputs)
         if images is None:
             shape = tuple(inputs.shape[1:])
             logger.info("%s: samples of shape %s are no images to show", self.name, shape)
         elif len(images) > 0:
-            self._write("worst", _draw_samples(images, facts, title))
+            self._write("worst", _draw_samples(images, facts, names, title))
 
     def _write(self, name: str, figure: "Figure") -> None:
         buffer = io.BytesIO()
@@ -104,7 +106,7 @@ def _most_frequent(counts: Tensor) -> dict[str, int] | None:
     return {"true": true, "predicted": predicted, "count": count} if count > 0 else None
 
 
-def _draw_matrix(counts: Tensor, title: str) -> "Figure":
+def _draw_matrix(counts: Tensor, names: Sequence[str], title: str) -> "Figure":
     from matplotlib.figure import Figure
 
     classes = len(counts)
@@ -122,7 +124,10 @@ def _draw_matrix(counts: Tensor, title: str) -> "Figure":
     cells = counts.nonzero().tolist() if classes <= _MOST_CLASSES_WITH_COUNTS else []
     for true, predicted in cells:
         axes.text(predicted, true, f"{counts[true, predicted]}", ha="center", va="center")
-    axes.set(xticks=range(classes), yticks=range(classes))
+    # Names lie on their side where they would run into each other.
+    turned = 90 if max(map(len, names)) > _LONGEST_LEVEL_NAME else 0
+    axes.set_xticks(range(classes), names, rotation=turned)
+    axes.set_yticks(range(classes), names)
     axes.set(xlabel="predicted class", ylabel="true class")
     labels = ["no samples" if math.isnan(each) else f"{each:.1%}" for each in recalls.tolist()]
     recall_axis = axes.secondary_yaxis("right")
@@ -147,7 +152,9 @@ def _as_images(inputs: Tensor) -> Tensor | None:
     return images.movedim(1, -1).squeeze(-1)
 
 
-def _draw_samples(images: Tensor, facts: Sequence[Tensor], title: str) -> "Figure":
+def _draw_samples(
+    images: Tensor, facts: Sequence[Tensor], names: Sequence[str], title: str
+) -> "Figure":
     from matplotlib.figure import Figure
 
     columns = max(math.ceil(math.sqrt(len(images))), 3)
@@ -159,6 +166,7 @@ def _draw_samples(images: Tensor, facts: Sequence[Tensor], title: str) -> "Figur
     for place, (true, predicted, sureness) in enumerate(captions):
         axes = figure.add_subplot(rows, columns, place + 1)
         axes.imshow(images[place].numpy(), cmap="gray_r", vmin=0, vmax=1)
-        axes.set_title(f"true {true}\npredicted {predicted}, {sureness:.1%}", fontsize=9)
+        caption = f"true {names[true]}\npredicted {names[predicted]}, {sureness:.1%}"
+        axes.set_title(caption, fontsize=9)
         axes.set(xticks=[], yticks=[])
     return figure

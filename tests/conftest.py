@@ -1,11 +1,13 @@
 """What several test modules share."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ignite_threenet import RunConfig, sources
@@ -92,6 +94,24 @@ def small_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw few digits, where a test needs a named dataset and not a good one."""
     monkeypatch.setattr(sources, "_DIGITS_TRAIN", 512)
     monkeypatch.setattr(sources, "_DIGITS_TEST", 128)
+
+
+def write_files(page: str) -> None:
+    """Write the files that a page of the documentation shows."""
+    for name, source in re.findall(r"```python file=(\S+)\n(.*?)```", page, flags=re.DOTALL):
+        Path(name).write_text(source)
+
+
+@pytest.fixture
+def own_parts() -> None:
+    """Write the networks and datasets that the documentation shows: net.py, pets/ and others."""
+    page = Path(__file__).parents[1] / "docs" / "models-and-datasets.md"
+    write_files(page.read_text(encoding="utf-8"))
+    for name, color in (("cat", "orange"), ("dog", "brown")):
+        for number in range(10):
+            path = Path("pets", name, f"{number}.jpg")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 30), color).save(path)
 
 
 @pytest.fixture

@@ -210,7 +210,7 @@ def test_a_file_whose_name_can_be_no_flag_is_told() -> None:
             "cannot be imported from subject.py: TypeError: Subject.depth: the default {1} could "
             "be changed by whoever uses it; give a tuple",
         ),
-        ("class Subject: ...", "holds nothing that is a subclass of ignite_threenet.Plugin"),
+        ("class Subject: ...", "holds no class that is a subclass of ignite_threenet.Plugin"),
         (
             "class One(Plugin): ...\nclass Two(Plugin): ...",
             "holds several; choose subject.py:One or subject.py:Two",

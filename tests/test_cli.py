@@ -624,7 +624,7 @@ class TestRefusals:
         def fail(*args: object, **kwargs: object) -> None:
             raise RuntimeError("something new")
 
-        monkeypatch.setattr("ignite_threenet.run.load_data", fail)
+        monkeypatch.setattr("ignite_threenet.run.ChosenDataset.load", fail)
 
         result = invoke("run", "--plugins", "none")
         debugged = invoke("run", "--plugins", "none", "--debug")
@@ -809,7 +809,7 @@ class TestPluginsCommands:
         assert capfd.readouterr().out == (
             "./logging.py:\n"
             "  ok      name: ok\n"
-            f"  FAILED  import: plugin 'logging' ({origin}) holds nothing that is a subclass of "
+            f"  FAILED  import: plugin 'logging' ({origin}) holds no class that is a subclass of "
             "ignite_threenet.Plugin\n"
         )
 

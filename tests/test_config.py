@@ -26,6 +26,7 @@ def config_file(tmp_path: Path) -> Path:
 
 def test_the_defaults_are_those_of_the_main_job() -> None:
     assert RunConfig().as_dict() == {
+        "model": "threenet",
         "dataset": "auto",
         "data_dir": Path("data"),
         "valid_size": 0,
@@ -62,6 +63,17 @@ def test_equal_options_make_equal_configurations() -> None:
     assert RunConfig(lr=1) != RunConfig(lr=2)
 
 
+@pytest.mark.parametrize(("option", "word"), [("model", "net.py:Net"), ("dataset", "data.py")])
+def test_a_file_is_spelled_as_seen_from_anywhere(option: str, word: str) -> None:
+    assert getattr(make_config(**{option: word}), option) == str(Path.cwd() / word)
+
+
+def test_a_folder_of_images_is_spelled_as_seen_from_anywhere() -> None:
+    Path("photos").mkdir()
+
+    assert RunConfig(dataset="photos").dataset == str(Path.cwd() / "photos")
+
+
 def test_a_replaced_option_is_checked_too() -> None:
     with pytest.raises(OptionError, match=r"^RunConfig\.epochs: 0 is out of range"):
         dataclasses.replace(RunConfig(), epochs=0)
@@ -74,6 +86,7 @@ def test_every_option_has_a_line_of_help() -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
+        ({"model": 1}, "is not text"),
         ({"dataset": 1}, "is not text"),
         ({"valid_size": -1}, "is out of range"),
         ({"epochs": 0}, "is out of range"),

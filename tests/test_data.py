@@ -1,12 +1,7 @@
 """Tests of the named datasets as tensors, and of their batches."""
 
-import hashlib
-import logging
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +12,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import datasets
 from torchvision.transforms import Compose, Normalize, ToTensor
 
-from ignite_threenet.data import BatchLoader, Dataset, Split, load_data, normalize, permutation
-from ignite_threenet.errors import ConfigError, DataError, UnknownNameError, UnreachableError
-from ignite_threenet.sources import FILE_NAMES, SOURCES, TRAIN_LABELS
+from ignite_threenet.data import (
+    HALF,
+    UNCHANGED,
+    BatchLoader,
+    Dataset,
+    Scaling,
+    Split,
+    normalize,
+    permutation,
+)
+from ignite_threenet.datasets import load_data
+from ignite_threenet.errors import ConfigError, DataError
 
 TORCHVISION = Compose([ToTensor(), Normalize((0.5,), (0.5,))])
 
@@ -74,12 +78,27 @@ def test_the_stored_pixels_stay_as_they_are() -> None:
     assert stored.tolist() == [0, 7, 255]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.int8, torch.bool])
-def test_pixels_of_another_dtype_are_refused(dtype: torch.dtype) -> None:
+def test_numbers_that_are_no_pixels_are_scaled_as_they_are() -> None:
+    numbers = torch.tensor([-1.0, 0.0, 300.0])
+
+    assert normalize(numbers, Scaling(100.0, 4.0)).tolist() == [-25.25, -25.0, 50.0]
+    assert torch.equal(normalize(numbers, UNCHANGED), numbers)
+
+
+def test_the_stored_numbers_stay_as_they_are() -> None:
+    stored = torch.tensor([1.0, 2.0])
+
+    normalize(stored, UNCHANGED).zero_()
+
+    assert stored.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int64, torch.bool])
+def test_samples_of_another_dtype_are_refused(dtype: torch.dtype) -> None:
     with pytest.raises(DataError) as raised:
         normalize(torch.zeros(4, dtype=dtype))
 
-    assert str(raised.value) == f"pixels are {dtype}; expected torch.uint8"
+    assert str(raised.value) == (f"samples are {dtype}; expected torch.uint8 or torch.float32")
 
 
 # Splits
@@ -104,13 +123,14 @@ def test_a_split_moves_to_a_device_with_images_and_labels() -> None:
 # Batches
 
 
-def test_a_batch_is_the_images_as_pixels_in_a_row_and_their_labels() -> None:
+def test_a_batch_is_images_of_the_stored_shape_and_their_labels() -> None:
     split = numbered(8)
 
     images, labels = next(iter(BatchLoader(split, batch_size=4, seed=0)))
 
     assert labels.dtype == torch.int64
-    assert torch.equal(images, normalize(split.images[labels]).view(4, 784))
+    assert torch.equal(images, normalize(split.images[labels]))
+    assert images.shape == (4, 1, 28, 28)
 
 
 @pytest.mark.parametrize("seed", [None, 0])
@@ -135,9 +155,7 @@ def test_without_a_seed_the_order_is_the_stored_one_in_every_epoch() -> None:
         batches = list(loader)
 
         assert torch.equal(torch.cat([labels for _, labels in batches]), split.labels)
-        assert torch.equal(
-            torch.cat([images for images, _ in batches]), normalize(split.images).view(10, 784)
-        )
+        assert torch.equal(torch.cat([images for images, _ in batches]), normalize(split.images))
 
 
 def test_with_a_seed_an_epoch_has_every_sample_once() -> None:
@@ -233,6 +251,68 @@ def test_a_split_is_stored_once_for_all_its_loaders() -> None:
     assert torch.equal(split.images, before)
 
 
+@pytest.mark.parametrize("seed", [None, 0])
+@pytest.mark.parametrize("shape", [(5,), (3, 2, 2), (2, 1, 4, 4)])
+def test_samples_of_any_shape_make_batches_of_it(shape: tuple[int, ...], seed: int | None) -> None:
+    split = Split(torch.rand(6, *shape), torch.arange(6))
+
+    for samples, labels in BatchLoader(split, 4, seed, UNCHANGED):
+        assert torch.equal(samples, split.images[labels])
+
+
+# Datasets
+
+
+def made_of(*images: Tensor, labels: int = 3, class_names: tuple[str, ...] = ()) -> Dataset:
+    """Make a dataset of images for each split, whose labels go up from 0 to one below labels."""
+    splits = {
+        name: Split(each, torch.arange(len(each)) % labels)
+        for name, each in zip(("train", "valid", "test"), images, strict=False)
+    }
+    return Dataset("own", splits, {}, class_names)
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 28, 28), (3, 8, 6)])
+def test_the_shape_of_a_sample_has_no_batch_in_it(shape: tuple[int, ...]) -> None:
+    assert made_of(torch.rand(6, *shape)).sample_shape == shape
+
+
+def test_the_labels_of_all_splits_say_how_many_classes_there_are() -> None:
+    splits = {
+        "train": Split(torch.rand(2, 5), torch.tensor([0, 2])),
+        "test": Split(torch.rand(2, 5), torch.tensor([6, 1])),
+    }
+
+    assert Dataset("own", splits, {}).classes == 7
+
+
+def test_the_names_of_classes_go_before_their_labels() -> None:
+    dataset = made_of(torch.rand(6, 5), labels=2, class_names=("ant", "bee", "cat"))
+
+    assert dataset.classes == 3
+
+
+def test_classes_have_no_names_unless_they_are_given() -> None:
+    assert dataset_of(3).class_names == ()
+
+
+def test_pixels_are_scaled_to_minus_1_and_1_by_default_and_other_numbers_not() -> None:
+    assert dataset_of(3).default_scaling() == HALF == (0.5, 0.5)
+    assert made_of(torch.rand(6, 5)).default_scaling() == UNCHANGED == (0.0, 1.0)
+
+
+def test_the_scaling_of_numbers_is_their_mean_and_deviation_in_the_training_set() -> None:
+    numbers = torch.tensor([[1.0, 3.0], [5.0, 7.0]])
+
+    scaling = made_of(numbers, torch.full((2, 2), 900.0)).scaling()
+
+    assert scaling == pytest.approx((4.0, 5**0.5))
+
+
+def test_numbers_that_are_all_alike_are_divided_by_1() -> None:
+    assert made_of(torch.full((4, 5), 7.0)).scaling() == (7.0, 1.0)
+
+
 # Holding out
 
 
@@ -289,6 +369,21 @@ def test_all_samples_but_one_can_be_held_out() -> None:
     assert (len(splits["train"]), len(splits["valid"])) == (1, 9)
 
 
+def test_holding_out_keeps_the_names_of_the_classes() -> None:
+    names = ("ant", "bee", "cat")
+
+    assert made_of(torch.rand(6, 5), class_names=names).hold_out(2, seed=0).class_names == names
+
+
+def test_nothing_is_held_out_where_the_dataset_has_a_split_for_it() -> None:
+    dataset = made_of(torch.rand(6, 5), torch.rand(3, 5))
+
+    with pytest.raises(ConfigError) as raised:
+        dataset.hold_out(2, seed=0)
+
+    assert str(raised.value) == "valid_size: the dataset own has its own split 'valid'"
+
+
 @pytest.mark.parametrize("size", [-1, 0, 10, 11])
 def test_holding_out_none_or_all_samples_is_refused(size: int) -> None:
     with pytest.raises(ConfigError) as raised:
@@ -303,141 +398,7 @@ def test_batches_of_nothing_are_refused(count: int, batch_size: int) -> None:
         BatchLoader(dataset_of(10).splits["train"].take(torch.arange(count)), batch_size)
 
 
-# Loading
-
-
-@pytest.fixture
-def small_mnist(monkeypatch: pytest.MonkeyPatch, small_digits: None) -> None:
-    """Let drawn digits be what MNIST's source gives."""
-    source = replace(SOURCES["digits"], name="mnist", folder="MNIST")
-    monkeypatch.setitem(SOURCES, "mnist", source)
-
-
-def test_a_dataset_has_images_and_labels_to_train_and_to_test(
-    tmp_path: Path, small_digits: None
-) -> None:
-    dataset = load_data("digits", tmp_path)
-
-    assert dataset.name == "digits"
-    assert {
-        name: (tuple(split.images.shape), split.images.dtype, split.labels.shape)
-        for name, split in dataset.splits.items()
-    } == {
-        "train": ((512, 1, 28, 28), torch.uint8, (512,)),
-        "test": ((128, 1, 28, 28), torch.uint8, (128,)),
-    }
-    assert all(split.labels.dtype == torch.int64 for split in dataset.splits.values())
-    assert set(dataset.sha256) == set(FILE_NAMES)
-
-
-def test_the_data_directory_is_data_and_the_dataset_auto_unless_they_are_named(
-    small_mnist: None,
-) -> None:
-    dataset = load_data()
-
-    assert dataset.name == "mnist"
-    assert Path("data/MNIST/raw", TRAIN_LABELS).is_file()
-
-
-def test_auto_takes_mnist_where_it_is_on_disk(
-    tmp_path: Path, small_mnist: None, no_network: None, caplog: pytest.LogCaptureFixture
-) -> None:
-    on_disk = load_data("mnist", tmp_path)
-    caplog.clear()
-
-    dataset = load_data("auto", tmp_path)
-
-    assert (dataset.name, dataset.sha256) == ("mnist", on_disk.sha256)
-    assert caplog.records == []
-
-
-def test_auto_falls_to_digits_where_no_server_is_reachable_and_says_so(
-    tmp_path: Path, small_digits: None, no_network: None, caplog: pytest.LogCaptureFixture
-) -> None:
-    dataset = load_data("auto", tmp_path)
-
-    assert dataset.name == "digits"
-    assert caplog.record_tuples == [
-        (
-            "ignite_threenet",
-            logging.WARNING,
-            "mnist is not on disk, and its servers cannot be reached",
-        ),
-        (
-            "ignite_threenet",
-            logging.WARNING,
-            "TRAINING ON THE EMBEDDED DATASET 'digits' INSTEAD OF MNIST",
-        ),
-    ]
-
-
-def test_auto_does_not_replace_a_damaged_mnist(
-    tmp_path: Path, small_mnist: None, no_network: None
-) -> None:
-    load_data("mnist", tmp_path)
-    damaged = tmp_path / "MNIST" / "raw" / TRAIN_LABELS
-    damaged.write_bytes(b"")
-
-    with pytest.raises(DataError) as raised:
-        load_data("auto", tmp_path)
-
-    assert str(raised.value).startswith(f"{damaged}: has the SHA-256 ")
-    assert not (tmp_path / "digits").exists()
-
-
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "kmnist"])
-def test_a_dataset_that_is_named_has_no_substitute(
-    tmp_path: Path, no_network: None, name: str
-) -> None:
-    with pytest.raises(UnreachableError) as raised:
-        load_data(name, tmp_path)
-
-    assert raised.value.reason == f"{name} is not on disk, and its servers cannot be reached"
-    assert not (tmp_path / "digits").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "nearest"),
-    [("mnits", "mnist"), ("fashion_mnist", "fashion-mnist"), ("Digits", "digits"), ("", None)],
-)
-def test_an_unknown_name_is_refused_with_the_nearest_one(name: str, nearest: str | None) -> None:
-    with pytest.raises(UnknownNameError) as raised:
-        load_data(name)
-
-    guess = f"; did you mean {nearest!r}?" if nearest else "."
-    assert raised.value.nearest == nearest
-    assert str(raised.value) == (
-        f"unknown dataset {name!r}{guess} Known: auto, digits, fashion-mnist, kmnist, mnist"
-    )
-
-
 # The real MNIST
-
-
-def test_mnist_has_its_60_000_and_10_000_samples(mnist_dir: Path) -> None:
-    splits = load_data("mnist", mnist_dir).splits
-
-    assert {name: len(split) for name, split in splits.items()} == {"train": 60_000, "test": 10_000}
-
-
-def test_mnist_is_known_by_the_digests_of_its_four_files(mnist_dir: Path) -> None:
-    raw = mnist_dir / "MNIST" / "raw"
-
-    dataset = load_data("mnist", mnist_dir)
-
-    assert dataset.sha256 == {
-        name: hashlib.sha256((raw / name).read_bytes()).hexdigest() for name in FILE_NAMES
-    }
-
-
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_mnist_is_what_torchvision_reads(mnist_dir: Path, split: str) -> None:
-    expected = datasets.MNIST(mnist_dir, train=split == "train")
-
-    loaded = load_data("mnist", mnist_dir).splits[split]
-
-    assert torch.equal(loaded.images[:, 0], expected.data)
-    assert torch.equal(loaded.labels, expected.targets)
 
 
 def test_batches_of_mnist_are_torchvisions_images_to_the_last_bit(mnist_dir: Path) -> None:
@@ -447,17 +408,5 @@ def test_batches_of_mnist_are_torchvisions_images_to_the_last_bit(mnist_dir: Pat
     images, labels = next(iter(loader))
 
     samples = [expected[index] for index in range(256)]
-    assert torch.equal(bits(images), bits(torch.stack([image.view(784) for image, _ in samples])))
+    assert torch.equal(bits(images), bits(torch.stack([image for image, _ in samples])))
     assert labels.tolist() == [label for _, label in samples]
-
-
-def test_reading_mnist_that_is_on_disk_does_not_import_torchvision(mnist_dir: Path) -> None:
-    code = (
-        "import sys; from ignite_threenet import load_data\n"
-        f"load_data('mnist', {str(mnist_dir)!r})\n"
-        "print('torchvision' in sys.modules)"
-    )
-
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-
-    assert result.stdout == "False\n", result.stderr

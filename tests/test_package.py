@@ -13,13 +13,16 @@ PUBLIC_NAMES = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "DataSource",
     "Dataset",
     "DirectoryError",
     "DivergedError",
     "EpochRecord",
     "History",
     "Measurement",
+    "Model",
     "OptionError",
+    "PartError",
     "Plugin",
     "PluginChoiceError",
     "PluginError",
@@ -94,7 +97,7 @@ def test_torch_is_new_enough_for_safe_loading() -> None:
 
 def test_every_module_says_what_it_is() -> None:
     for module in (
-        *("attachment", "checkpoint", "cli", "config", "data", "directory", "engines"),
-        *("history", "plugin", "resume", "run"),
+        *("attachment", "checkpoint", "cli", "config", "data", "datasets", "directory"),
+        *("engines", "folder", "history", "model", "parts", "plugin", "resume", "run"),
     ):
         assert importlib.import_module(f"ignite_threenet.{module}").__doc__

@@ -799,7 +799,7 @@ def test_a_file_that_does_not_exist_is_unknown() -> None:
     [
         ("x = (\n", "cannot be imported from depth.py: SyntaxError: '(' was never closed"),
         ("import acme_absent\n", "cannot be imported from depth.py: ModuleNotFoundError: No mo"),
-        ("", "holds nothing that is a subclass of ignite_threenet.Plugin"),
+        ("", "holds no class that is a subclass of ignite_threenet.Plugin"),
         (
             "from ignite_threenet import Plugin\nclass A(Plugin): ...\nclass B(Plugin): ...\n",
             "holds several; choose depth.py:A or depth.py:B",
@@ -829,6 +829,29 @@ def test_a_name_that_cannot_be_a_flag_is_refused(word: str) -> None:
     assert str(raised.value) == (
         f"plugin {name!r} cannot be a name (letters, digits, -_.); use NAME=FILE"
     )
+
+
+@pytest.mark.parametrize("name", ["model", "dataset"])
+def test_a_plugin_is_not_called_as_a_part_of_the_run_that_has_options(name: str) -> None:
+    write(f"{name}.py")
+
+    with pytest.raises(PluginChoiceError) as raised:
+        resolve_plugins([f"./{name}.py"])
+
+    assert str(raised.value) == (
+        f"plugin {name!r} has the name under which the run's {name} has its options; "
+        f"use NAME=./{name}.py"
+    )
+    assert order_of(f"other=./{name}.py") == ["accuracy", "other"]
+
+
+def test_a_required_plugin_is_not_called_as_a_part_of_the_run_that_has_options(
+    install: Install,
+) -> None:
+    install(model=(), tuner=("model",))
+
+    with pytest.raises(PluginChoiceError, match=r"^plugin 'model' has the name under which"):
+        resolve_plugins(["tuner"])
 
 
 def test_two_files_of_one_name_are_refused() -> None:

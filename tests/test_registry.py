@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import InstallDistribution
 
-from ignite_threenet import PluginChoiceError, UnknownNameError
+from ignite_threenet import UnknownNameError
 from ignite_threenet.registry import (
     Entry,
     FileEntry,
@@ -145,14 +145,36 @@ def test_several_in_a_file_are_refused_with_what_to_write_instead() -> None:
 
 
 def test_a_file_without_any_is_refused() -> None:
-    assert failure(write("class Handle: ...\n")) == "holds nothing that is a tool"
+    assert failure(write("class Handle: ...\n")) == "holds no class that is a tool"
 
 
-@pytest.mark.parametrize("attribute", ["Absent", "Handle"])
-def test_a_name_in_a_file_that_is_none_is_refused(attribute: str) -> None:
+def test_a_function_in_a_file_is_loaded_by_its_name_alone() -> None:
+    entry = write("def make(): ...\n")
+
+    with pytest.raises(LoadFailedError, match=r"^holds no class that is a maker$"):
+        entry.load(callable, "a maker")
+
+    loaded = FileEntry(entry.path, "make").load(callable, "a maker")
+    assert loaded.__name__ == "make"
+
+
+def test_a_name_in_a_file_that_is_none_is_refused() -> None:
     write("class Handle: ...\n")
 
-    assert failure(FileEntry(Path("saw.py"), attribute)) == f"is not a tool: saw.py:{attribute}"
+    assert failure(FileEntry(Path("saw.py"), "Handle")) == "is not a tool: saw.py:Handle"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Absent", "has no 'Absent' in saw.py"),
+        ("Sawtool", "has no 'Sawtool' in saw.py; did you mean 'SawTool'?"),
+    ],
+)
+def test_a_name_that_is_not_in_a_file_is_told_with_the_nearest(name: str, message: str) -> None:
+    write("class SawTool: ...\n")
+
+    assert failure(FileEntry(Path("saw.py"), name)) == message
 
 
 @pytest.mark.parametrize(
@@ -257,5 +279,9 @@ def test_an_unknown_name_is_told_with_the_nearest() -> None:
 def test_a_name_of_several_distributions_is_refused_and_names_them() -> None:
     entries = [Entry("saw", "x:Tool", name, "1.0") for name in ("acme", "bolt")]
 
-    with pytest.raises(PluginChoiceError, match=r"distributions: acme 1\.0 and bolt 1\.0; uninst"):
+    with pytest.raises(LoadFailedError) as raised:
         find_entry("tool", "saw", {"saw": entries})
+
+    assert str(raised.value) == (
+        "comes from several distributions: acme 1.0 and bolt 1.0; uninstall all but one"
+    )

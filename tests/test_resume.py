@@ -669,14 +669,15 @@ def test_the_only_checkpoint_being_damaged_is_refused_by_its_own_name(
     assert refusal(lambda: task.resume(parts)).startswith(f"{FILE}: ")
 
 
+@pytest.mark.parametrize("found", [1, 3])
 def test_a_checkpoint_of_another_format_is_refused_even_where_an_older_one_could_be_read(
-    task: Task, parts: Path
+    task: Task, parts: Path, found: int
 ) -> None:
-    rewrite(FILE, format=2)
+    rewrite(FILE, format=found)
 
     message = refusal(lambda: task.resume(parts))
 
-    assert message == f"{FILE}: has the format 2; this version reads 1"
+    assert message == f"{FILE}: has the format {found}; this version reads 2"
     assert FILE.exists()
 
 
@@ -684,6 +685,9 @@ def test_a_checkpoint_of_another_format_is_refused_even_where_an_older_one_could
     ("changes", "problem"),
     [
         ({"model": None}, "lacks 'model'"),
+        ({"parts": None}, "lacks 'parts'"),
+        ({"parts": {"model": {"origin": ""}}}, "lacks a part of the model or the dataset"),
+        ({"parts": {"model": None}}, "lacks a part of the model or the dataset"),
         ({"plugins": [{"name": "checkpoint"}]}, "lacks a part of a plugin"),
         ({"epoch": -1}, "has epoch -1"),
         ({"config": {"speed": 3}}, "has the unknown option 'speed'"),

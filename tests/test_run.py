@@ -1,7 +1,8 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from ignite_threenet import (
     UnknownNameError,
     option,
 )
+from ignite_threenet.plugin import ENTRY_POINT_GROUP
 
 OBSERVERS = ["progress", "accuracy", "timing", "plot"]
 
@@ -352,7 +354,10 @@ class TestPlugins:
     def test_the_core_works_with_the_built_in_plugins_hidden(
         self, make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [])
+        def find_others(group: str) -> Iterable[EntryPoint]:
+            return [] if group == ENTRY_POINT_GROUP else entry_points(group=group)
+
+        monkeypatch.setattr("importlib.metadata.entry_points", find_others)
 
         assert make_run().train()["status"] == "completed"
         with pytest.raises(UnknownNameError, match="unknown plugin 'best'"):

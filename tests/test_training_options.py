@@ -10,7 +10,16 @@ from conftest import MakeBatches, MakeConfig
 from ignite.engine import Events
 from torch import Tensor, nn
 
-from ignite_threenet import ConfigError, Dataset, OptionError, Run, RunConfig, Split, load_data
+from ignite_threenet import (
+    ConfigError,
+    Dataset,
+    OptionError,
+    Run,
+    RunConfig,
+    Split,
+    ThreeNet,
+    load_data,
+)
 from ignite_threenet.data import BatchLoader, Scaling, normalize
 
 
@@ -43,6 +52,31 @@ def test_labels_are_not_smoothed_by_default(
     run = Run(make_config(), loaders={"train": make_batches()})
 
     assert isinstance(run.loss_fn, nn.NLLLoss)
+
+
+def test_a_network_derived_from_the_default_one_may_give_logits(
+    make_config: MakeConfig, make_batches: MakeBatches
+) -> None:
+    class Logits(ThreeNet):
+        pass
+
+    run = Run(make_config(), model=Logits, loaders={"train": make_batches()})
+
+    assert isinstance(run.loss_fn, nn.CrossEntropyLoss)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_a_network_of_ones_own_may_give_logits(
+    make_config: MakeConfig, make_batches: MakeBatches, share: float
+) -> None:
+    ((images, labels),) = batches = make_batches(count=1)
+    config = make_config(label_smoothing=share)
+    run = Run(config, model=nn.Linear(784, 10), loaders={"train": batches})
+
+    logits = run.model(images)
+
+    expected = smoothed(logits.log_softmax(dim=1), labels, share)
+    torch.testing.assert_close(run.loss_fn(logits, labels), expected)
 
 
 def test_training_takes_the_smoothed_loss(
@@ -141,7 +175,7 @@ def make_dataset_run(
     dataset: Dataset, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
     def make(**options: Any) -> Run:
-        monkeypatch.setattr("ignite_threenet.run.load_data", lambda *arguments: dataset)
+        monkeypatch.setattr("ignite_threenet.run.ChosenDataset.load", lambda *arguments: dataset)
         return Run(make_config(epochs=1, valid_size=10, **options))
 
     return make
@@ -158,7 +192,7 @@ def test_a_run_scales_every_split_by_what_is_left_to_train_on(
 
     assert pixels_of(run.loaders["train"]).mean().item() == pytest.approx(0, abs=1e-5)
     for name in ("valid", "test"):
-        expected = normalize(splits[name].images.flatten(1), scaling).double()
+        expected = normalize(splits[name].images, scaling).double()
         assert torch.equal(pixels_of(run.loaders[name]), expected)
 
 
@@ -179,7 +213,7 @@ def test_pixels_go_from_minus_1_to_1_by_default(make_dataset_run: Any, dataset: 
 
     run.train()
 
-    expected = normalize(dataset.splits["test"].images.flatten(1)).double()
+    expected = normalize(dataset.splits["test"].images).double()
     assert torch.equal(pixels_of(run.loaders["test"]), expected)
 
 

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from .. import checkpoint
 from ..attachment import AttachableEngine
 from ..config import RunConfig
+from ..data import SPLITS
 from ..engines import Batch, create_evaluator
 from ..errors import CheckpointError
 from ..history import MeasurementRecorder
 from ..options import option_specs
 from ..plugin import Plugin, find_plugins, resolve_plugins
-from ..run import SPLITS, Run
+from ..run import Run
 from ..verify import verify_resume
 
 __all__ = [

@@ -4,8 +4,7 @@ import random
 import shutil
 from pathlib import Path
 
-from ignite_threenet import DataError
-from ignite_threenet.data import load_data
+from ignite_threenet import DataError, load_data
 from ignite_threenet.sources import FILE_NAMES
 
 from .tally import Tally

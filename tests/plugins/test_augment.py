@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Batches, MakeBatches, MakeConfig
+from helpers import make_run
 from ignite.engine import Events
 from ignite_threenet_plugins.augment import Augment
 from torch import Tensor
 
 from ignite_threenet import Plugin, PluginFailedError, Run
+from ignite_threenet.testing import tiny_loaders
 
 STILL = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0, "elastic": 0.0}
 
@@ -33,8 +34,7 @@ def distorted(images: Tensor, **options: float) -> Tensor:
     plugins = [Augment(**(STILL | options)), Look()]
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(10), torch.nn.LogSoftmax(1))
     model(images)
-    run = Run(plugins=plugins, model=model, loaders={"train": batches})
-    run.train()
+    make_run(*plugins, model=model, loaders={"train": batches}, force=True).train()
     return seen[0]
 
 
@@ -144,10 +144,9 @@ def test_what_comes_from_outside_is_like_the_border() -> None:
     torch.testing.assert_close(distorted(images, shift=9.0, rotation=45.0), images)
 
 
-def test_a_seed_gives_the_same_training(make_batches: MakeBatches, make_config: MakeConfig) -> None:
+def test_a_seed_gives_the_same_training() -> None:
     def weights(seed: int) -> list[Tensor]:
-        config = make_config(force=True, seed=seed)
-        run = Run(config, [Augment()], loaders={"train": make_batches()})
+        run = make_run(Augment(), force=True, seed=seed)
         run.train()
         return [parameter.detach() for parameter in run.model.parameters()]
 
@@ -157,10 +156,8 @@ def test_a_seed_gives_the_same_training(make_batches: MakeBatches, make_config: 
     assert not torch.equal(first[0], other[0])
 
 
-def test_measurements_see_the_images_as_they_are(
-    make_batches: MakeBatches, make_config: MakeConfig
-) -> None:
-    batches = make_batches()
+def test_measurements_see_the_images_as_they_are() -> None:
+    loaders = tiny_loaders()
     seen: list[Tensor] = []
 
     class Watched(torch.nn.Linear):
@@ -170,31 +167,24 @@ def test_measurements_see_the_images_as_they_are(
             return super().forward(inputs)
 
     model = torch.nn.Sequential(Watched(784, 10), torch.nn.LogSoftmax(dim=1))
-    Run(make_config(epochs=1), [Augment()], model=model, loaders=_splits(batches)).train()
+    make_run(Augment(), epochs=1, model=model, loaders=loaders).train()
 
-    assert all(torch.equal(one, images) for one, (images, _) in zip(seen, batches, strict=True))
-
-
-def _splits(batches: Batches) -> dict[str, Batches]:
-    return {"train": batches, "test": batches}
+    pairs = zip(seen, loaders["test"], strict=True)
+    assert all(torch.equal(one, images) for one, (images, _) in pairs)
 
 
 @pytest.mark.parametrize("shape", [(4, 783), (4, 3, 784), (4,)])
-def test_what_is_no_image_is_refused_by_its_shape(
-    make_config: MakeConfig, shape: tuple[int, ...]
-) -> None:
+def test_what_is_no_image_is_refused_by_its_shape(shape: tuple[int, ...]) -> None:
     batches = [(torch.zeros(shape), torch.zeros(4, dtype=torch.int64))]
 
     with pytest.raises(PluginFailedError, match="augment: the batch is") as caught:
-        Run(make_config(), [Augment()], loaders={"train": batches}).train()
+        make_run(Augment(), loaders={"train": batches}).train()
 
     assert str(shape) in str(caught.value)
     assert "expected (N, C, H, W), or (N, pixels) of a square image" in str(caught.value)
 
 
-def test_the_strength_moves_in_a_line_from_the_beginning_to_the_end(
-    make_config: MakeConfig,
-) -> None:
+def test_the_strength_moves_in_a_line_from_the_beginning_to_the_end() -> None:
     batch = (blob(14, 14), torch.zeros(200, dtype=torch.int64))
     spreads: list[float] = []
 
@@ -206,7 +196,7 @@ def test_the_strength_moves_in_a_line_from_the_beginning_to_the_end(
             spreads.append((centres(trainer.state.batch[0]) - 14).abs().max().item())
 
     plugins = [Augment(**(STILL | {"shift": 4.0}), begin=1.0, end=0.0), Look()]
-    Run(make_config(epochs=2), plugins, loaders={"train": [batch] * 4}).train()
+    make_run(*plugins, epochs=2, loaders={"train": [batch] * 4}).train()
 
     expected = [4 * (1 - iteration / 8) for iteration in range(8)]
     assert spreads == pytest.approx(expected, rel=0.1)

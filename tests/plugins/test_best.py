@@ -1,46 +1,21 @@
 """Tests of the plugin `best`."""
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import safetensors.torch
 import torch
-from conftest import MakeBatches, MakeConfig
+from helpers import make_run, make_scores, train_until
 from ignite.engine import Engine, Events
 from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.best import Best
-from ignite_threenet_plugins.checkpoint import Checkpoint
 from torch import Tensor
 
-from ignite_threenet import DivergedError, Plugin, Run, RunInterruptedError, load_weights, option
+from ignite_threenet import DivergedError, Plugin, Run, load_weights, option
 
 Split = Literal["train", "valid", "test"]
 Weights = dict[str, Tensor]
-MakeExperiment = Callable[..., "Experiment"]
-
-
-class Scores(Plugin):
-    """Lets the measurements of a split come out as a test wants them."""
-
-    split: Split = option("train", help="split")
-
-    def __post_init__(self) -> None:
-        self.scores: Iterator[float] = iter(())
-
-    def attach(self, run: Run) -> None:
-        run.evaluators[self.split].add_event_handler(Events.COMPLETED, self._replace)
-
-    def _replace(self, evaluator: Engine) -> None:
-        evaluator.state.metrics["accuracy"] = next(self.scores)
-
-
-def make_scores(*scores: float, split: Split = "train") -> Scores:
-    plugin = Scores(split=split)
-    plugin.scores = iter(scores)
-    return plugin
 
 
 class Poison(Plugin):
@@ -94,30 +69,17 @@ class Experiment:
         return self.epoch_of(torch.load(self.run.directory.path / "best.pt", weights_only=True))
 
 
-@pytest.fixture
-def make_experiment(make_batches: MakeBatches, make_config: MakeConfig) -> MakeExperiment:
-    def make(
-        *scores: float,
-        epochs: int | None = None,
-        before: tuple[Plugin, ...] = (),
-        best: Best | None = None,
-        split: Split = "train",
-    ) -> Experiment:
-        diary = Diary()
-        run = Run(
-            make_config(epochs=epochs or len(scores)),
-            [
-                diary,
-                *before,
-                make_scores(*scores, split=split),
-                Accuracy(every=1, split=split),
-                best or Best(),
-            ],
-            loaders={"train": make_batches(), "test": make_batches(count=2, seed=1)},
-        )
-        return Experiment(run, diary)
-
-    return make
+def make_experiment(
+    *scores: float,
+    epochs: int | None = None,
+    before: tuple[Plugin, ...] = (),
+    best: Best | None = None,
+    split: Split = "train",
+) -> Experiment:
+    diary = Diary()
+    scripted = make_scores(*scores, split=split)
+    plugins = [diary, *before, scripted, Accuracy(every=1, split=split), best or Best()]
+    return Experiment(make_run(*plugins, epochs=epochs or len(scores)), diary)
 
 
 def read_summary(run: Run) -> dict[str, Any]:
@@ -125,12 +87,8 @@ def read_summary(run: Run) -> dict[str, Any]:
     return summary
 
 
-def test_requires_the_plugin_that_measures(
-    make_batches: MakeBatches, make_config: MakeConfig
-) -> None:
-    run = Run(make_config(), ["best"], loaders={"train": make_batches()})
-
-    assert list(run.plugins) == ["accuracy", "best"]
+def test_requires_the_plugin_that_measures() -> None:
+    assert list(make_run("best").plugins) == ["accuracy", "best"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +102,7 @@ def test_requires_the_plugin_that_measures(
     ],
 )
 def test_the_run_ends_with_the_model_of_the_highest_accuracy_the_later_of_equals(
-    make_experiment: MakeExperiment, scores: tuple[float, ...], epoch: int
+    scores: tuple[float, ...], epoch: int
 ) -> None:
     experiment = make_experiment(*scores)
     experiment.run.train()
@@ -153,7 +111,7 @@ def test_the_run_ends_with_the_model_of_the_highest_accuracy_the_later_of_equals
     assert experiment.epoch_of_file == epoch
 
 
-def test_the_file_holds_the_weights_of_the_final_model(make_experiment: MakeExperiment) -> None:
+def test_the_file_holds_the_weights_of_the_final_model() -> None:
     run = make_experiment(0.1, 0.3, 0.2).run
     run.train()
     weights = torch.load(run.directory.path / "best.pt", weights_only=True)
@@ -162,7 +120,7 @@ def test_the_file_holds_the_weights_of_the_final_model(make_experiment: MakeExpe
     assert all(torch.equal(weights[name], each) for name, each in run.model.state_dict().items())
 
 
-def test_all_ways_of_reading_the_weights_give_the_same(make_experiment: MakeExperiment) -> None:
+def test_all_ways_of_reading_the_weights_give_the_same() -> None:
     run = make_experiment(0.1, 0.3, 0.2).run
     run.train()
     path = run.directory.path
@@ -176,7 +134,7 @@ def test_all_ways_of_reading_the_weights_give_the_same(make_experiment: MakeExpe
         assert all(torch.equal(read, own) for read, own in pairs)
 
 
-def test_the_best_model_is_the_one_that_is_tested(make_experiment: MakeExperiment) -> None:
+def test_the_best_model_is_the_one_that_is_tested() -> None:
     experiment = make_experiment(0.1, 0.3, 0.2)
     tested: list[int] = []
     experiment.run.evaluators["test"].add_event_handler(
@@ -187,7 +145,7 @@ def test_the_best_model_is_the_one_that_is_tested(make_experiment: MakeExperimen
     assert tested == [2]
 
 
-def test_the_kept_model_is_a_copy(make_experiment: MakeExperiment) -> None:
+def test_the_kept_model_is_a_copy() -> None:
     best = Best()
     experiment = make_experiment(0.3, 0.2, best=best)
     experiment.run.train()
@@ -197,9 +155,7 @@ def test_the_kept_model_is_a_copy(make_experiment: MakeExperiment) -> None:
     assert experiment.epoch_of(best.model.state_dict()) == 1
 
 
-def test_the_file_is_there_as_soon_as_something_was_measured(
-    make_experiment: MakeExperiment,
-) -> None:
+def test_the_file_is_there_as_soon_as_something_was_measured() -> None:
     experiment = make_experiment(0.1, 0.3, 0.2)
     epochs_of_file: list[int] = []
     experiment.run.trainer.add_event_handler(
@@ -211,9 +167,7 @@ def test_the_file_is_there_as_soon_as_something_was_measured(
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
-def test_weights_that_are_not_finite_are_never_kept(
-    make_experiment: MakeExperiment, value: str
-) -> None:
+def test_weights_that_are_not_finite_are_never_kept(value: str) -> None:
     experiment = make_experiment(0.1, 0.9, before=(Poison(epoch=2, value=value),))
     experiment.run.train()
 
@@ -221,16 +175,14 @@ def test_weights_that_are_not_finite_are_never_kept(
     assert experiment.epoch_of_file == 1
 
 
-def test_an_accuracy_that_is_not_a_number_is_never_the_best(
-    make_experiment: MakeExperiment,
-) -> None:
+def test_an_accuracy_that_is_not_a_number_is_never_the_best() -> None:
     experiment = make_experiment(float("nan"), 0.2, 0.1)
     experiment.run.train()
 
     assert experiment.epoch_of_model == 2
 
 
-def test_the_best_model_survives_a_run_that_diverges(make_experiment: MakeExperiment) -> None:
+def test_the_best_model_survives_a_run_that_diverges() -> None:
     experiment = make_experiment(0.1, 0.9, epochs=5, before=(Poison(epoch=2),))
     with pytest.raises(DivergedError):
         experiment.run.train()
@@ -241,14 +193,14 @@ def test_the_best_model_survives_a_run_that_diverges(make_experiment: MakeExperi
     assert summary["plugins"]["best"] == {"accuracy": 0.1, "epoch": 1, "file": "best.pt"}
 
 
-def test_the_summary_says_which_model_was_kept(make_experiment: MakeExperiment) -> None:
+def test_the_summary_says_which_model_was_kept() -> None:
     summary = make_experiment(0.1, 0.3, 0.2).run.train()
 
     assert summary["plugins"]["best"] == {"accuracy": 0.3, "epoch": 2, "file": "best.pt"}
     assert "best.pt" in summary["files"]
 
 
-def test_follows_the_split_that_accuracy_measures(make_experiment: MakeExperiment) -> None:
+def test_follows_the_split_that_accuracy_measures() -> None:
     # The fourth score is that of the final test.
     experiment = make_experiment(0.1, 0.3, 0.2, 0.0, epochs=3, split="test")
     experiment.run.train()
@@ -256,7 +208,7 @@ def test_follows_the_split_that_accuracy_measures(make_experiment: MakeExperimen
     assert experiment.epoch_of_model == 2
 
 
-def test_the_final_test_changes_nothing(make_experiment: MakeExperiment) -> None:
+def test_the_final_test_changes_nothing() -> None:
     experiment = make_experiment(0.1, 0.3, 0.2, 1.0, epochs=3, split="test")
     summary = experiment.run.train()
 
@@ -266,20 +218,10 @@ def test_the_final_test_changes_nothing(make_experiment: MakeExperiment) -> None
     assert experiment.epoch_of_file == 2
 
 
-def test_can_watch_a_split_that_somebody_else_measures(
-    make_batches: MakeBatches, make_config: MakeConfig
-) -> None:
+def test_can_watch_a_split_that_somebody_else_measures() -> None:
     diary = Diary()
-    run = Run(
-        make_config(),
-        [
-            diary,
-            make_scores(0.1, 0.3, 0.2, 0.0, split="test"),
-            Accuracy(every=1),
-            Best(split="test"),
-        ],
-        loaders={"train": make_batches(), "test": make_batches(count=2, seed=1)},
-    )
+    scores = make_scores(0.1, 0.3, 0.2, 0.0, split="test")
+    run = make_run(diary, scores, Accuracy(every=1), Best(split="test"))
     run.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: run.evaluate("test"))
     run.train()
 
@@ -287,7 +229,7 @@ def test_can_watch_a_split_that_somebody_else_measures(
 
 
 def test_warns_where_nothing_was_measured_and_leaves_the_last_model(
-    make_experiment: MakeExperiment, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     experiment = make_experiment(0.1, 0.3, 0.2, best=Best(split="test"))
     summary = experiment.run.train()
@@ -301,9 +243,7 @@ def test_warns_where_nothing_was_measured_and_leaves_the_last_model(
     assert summary["plugins"]["best"] == {}
 
 
-def test_ends_with_the_best_model_also_when_training_is_terminated(
-    make_experiment: MakeExperiment,
-) -> None:
+def test_ends_with_the_best_model_also_when_training_is_terminated() -> None:
     experiment = make_experiment(0.3, 0.2, epochs=9)
     trainer = experiment.run.trainer
     trainer.add_event_handler(Events.EPOCH_COMPLETED(once=2), lambda: trainer.terminate())
@@ -312,36 +252,23 @@ def test_ends_with_the_best_model_also_when_training_is_terminated(
     assert experiment.epoch_of_model == 1
 
 
-def test_the_file_is_written_for_the_cpu(make_experiment: MakeExperiment, tmp_path: Path) -> None:
-    experiment = make_experiment(0.1)
-    experiment.run.train()
-    weights = torch.load(tmp_path / "run" / "best.pt", weights_only=True)
+def test_the_file_is_written_for_the_cpu() -> None:
+    run = make_experiment(0.1).run
+    run.train()
+    weights = torch.load(run.directory.path / "best.pt", weights_only=True)
 
     assert {str(each.device) for each in weights.values()} == {"cpu"}
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "epoch"), [((0.3,), (0.1, 0.2), 1), ((0.1,), (0.2, 0.3), 3)]
-)
-def test_a_resumed_run_remembers_the_best_model(
-    make_batches: MakeBatches,
-    make_config: MakeConfig,
-    before: tuple[float, ...],
-    after: tuple[float, ...],
-    epoch: int,
-) -> None:
-    loaders = {"train": make_batches()}
-
-    def plugins(*scores: float) -> list[Plugin]:
-        return [diary, make_scores(*scores), Accuracy(every=1), Best(), Checkpoint()]
+@pytest.mark.parametrize(("scores", "epoch"), [((0.3, 0.1, 0.2), 1), ((0.1, 0.2, 0.3), 3)])
+def test_a_resumed_run_remembers_the_best_model(scores: tuple[float, ...], epoch: int) -> None:
+    def plugins() -> list[str | Plugin]:
+        return [diary, make_scores(*scores), Accuracy(every=1), "best", "checkpoint"]
 
     diary = Diary()
-    run = Run(make_config(), plugins(*before), loaders=loaders)
-    run.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda: run.interrupt())
-    with pytest.raises(RunInterruptedError):
-        run.train()
+    run = train_until(make_run(*plugins()), Events.EPOCH_COMPLETED(once=2))
     first = diary.weights
-    resumed = Run.resume(run.directory.path, plugins=plugins(*after), loaders=loaders)
+    resumed = Run.resume(run.directory.path, plugins=plugins(), loaders=run.loaders)
     summary = resumed.train()
     diary.weights |= first
 
@@ -351,9 +278,7 @@ def test_a_resumed_run_remembers_the_best_model(
     assert summary["plugins"]["best"] == {"accuracy": 0.3, "epoch": epoch, "file": "best.pt"}
 
 
-def test_where_nothing_was_measured_there_is_no_model_to_remember(
-    make_experiment: MakeExperiment,
-) -> None:
+def test_where_nothing_was_measured_there_is_no_model_to_remember() -> None:
     best, other = Best(), Best()
     make_experiment(0.1, best=best)
     make_experiment(0.1, best=other)

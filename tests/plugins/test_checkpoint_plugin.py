@@ -1,13 +1,12 @@
 """Tests of the plugin `checkpoint`."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import MakeBatches, MakeConfig
+import torch
+from helpers import make_run, train_until
 from ignite.engine import Engine, Events
 from ignite_threenet_plugins.checkpoint import Checkpoint
-from torch import nn
 
 from ignite_threenet import (
     CheckpointError,
@@ -15,25 +14,14 @@ from ignite_threenet import (
     Plugin,
     PluginFailedError,
     Run,
-    RunInterruptedError,
     checkpoint,
 )
 
-MakeRun = Callable[..., Run]
 
-
-@pytest.fixture
-def make_run(
-    make_config: MakeConfig, make_batches: MakeBatches, monkeypatch: pytest.MonkeyPatch
-) -> MakeRun:
+@pytest.fixture(autouse=True)
+def _in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for no disk."""
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
-
-    def make(*plugins: Plugin, **options: object) -> Run:
-        model = nn.Sequential(nn.Linear(784, 10), nn.LogSoftmax(dim=1))
-        loaders = {"train": make_batches()}
-        return Run(make_config(**options), plugins, model=model, loaders=loaders)
-
-    return make
 
 
 @pytest.fixture
@@ -64,13 +52,6 @@ def saved_in(run: Run) -> list[int]:
     return [int(path.stem.removeprefix("checkpoint-")) for path in run.directory.checkpoints()]
 
 
-def interrupt_at(run: Run, iteration: int) -> None:
-    event = Events.ITERATION_COMPLETED(once=iteration)
-    run.trainer.add_event_handler(event, lambda: run.interrupt())
-    with pytest.raises(RunInterruptedError):
-        run.train()
-
-
 @pytest.mark.parametrize(
     ("every", "expected"),
     [
@@ -80,7 +61,7 @@ def interrupt_at(run: Run, iteration: int) -> None:
     ],
 )
 def test_a_checkpoint_is_written_every_so_many_epochs_and_after_the_last(
-    make_run: MakeRun, every: int, expected: dict[int, list[int]]
+    every: int, expected: dict[int, list[int]]
 ) -> None:
     run = make_run(Checkpoint(every=every, seconds=0, keep=1), epochs=5)
     noted = note_checkpoints(run)
@@ -90,9 +71,7 @@ def test_a_checkpoint_is_written_every_so_many_epochs_and_after_the_last(
     assert noted == expected
 
 
-def test_checkpoints_are_so_many_seconds_apart_at_least(
-    make_run: MakeRun, monotonic: list[float]
-) -> None:
+def test_checkpoints_are_so_many_seconds_apart_at_least(monotonic: list[float]) -> None:
     run = make_run(Checkpoint(seconds=5.0, keep=9), epochs=6)
     noted = note_checkpoints(run)
 
@@ -107,7 +86,7 @@ def test_checkpoints_are_so_many_seconds_apart_at_least(
     assert noted[6] == [24, 20, 12, 4]
 
 
-def test_the_seconds_count_from_the_start(make_run: MakeRun, monotonic: list[float]) -> None:
+def test_the_seconds_count_from_the_start(monotonic: list[float]) -> None:
     run = make_run(Checkpoint(seconds=5.0), epochs=2)
     noted = note_checkpoints(run)
     monotonic.append(200.0)
@@ -118,7 +97,7 @@ def test_the_seconds_count_from_the_start(make_run: MakeRun, monotonic: list[flo
 
 
 def test_the_seconds_count_from_when_a_checkpoint_is_written(
-    make_run: MakeRun, monotonic: list[float], monkeypatch: pytest.MonkeyPatch
+    monotonic: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(Checkpoint(seconds=5.0, keep=9), epochs=3)
     save = run.save
@@ -138,7 +117,7 @@ def test_the_seconds_count_from_when_a_checkpoint_is_written(
 
 
 @pytest.mark.parametrize(("keep", "expected"), [(1, [20]), (2, [20, 16]), (9, [20, 16, 12, 8, 4])])
-def test_so_many_checkpoints_are_kept(make_run: MakeRun, keep: int, expected: list[int]) -> None:
+def test_so_many_checkpoints_are_kept(keep: int, expected: list[int]) -> None:
     run = make_run(Checkpoint(seconds=0, keep=keep), epochs=5)
 
     run.train()
@@ -147,7 +126,7 @@ def test_so_many_checkpoints_are_kept(make_run: MakeRun, keep: int, expected: li
 
 
 def test_the_older_ones_are_there_until_the_new_one_is_written(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = make_run(Checkpoint(seconds=0, keep=1), epochs=2)
 
@@ -164,9 +143,7 @@ def test_the_older_ones_are_there_until_the_new_one_is_written(
     assert saved_in(run) == [4]
 
 
-def test_a_checkpoint_that_cannot_be_written_stops_the_run(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_that_cannot_be_written_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(Checkpoint(seconds=0))
 
     def fail(iteration: int, content: bytes, keep: int) -> Path:
@@ -187,23 +164,23 @@ def test_a_checkpoint_that_cannot_be_written_stops_the_run(
 
 
 @pytest.mark.parametrize("iteration", [6, 8])
-def test_an_interrupted_run_is_saved_whatever_time_it_is(make_run: MakeRun, iteration: int) -> None:
+def test_an_interrupted_run_is_saved_whatever_time_it_is(iteration: int) -> None:
     run = make_run(Checkpoint(every=9, seconds=1e6))
 
-    interrupt_at(run, iteration)
+    train_until(run, Events.ITERATION_COMPLETED(once=iteration))
 
     assert saved_in(run) == [iteration]
 
 
-def test_what_an_interruption_saves_counts_among_those_that_are_kept(make_run: MakeRun) -> None:
+def test_what_an_interruption_saves_counts_among_those_that_are_kept() -> None:
     run = make_run(Checkpoint(seconds=0, keep=2))
 
-    interrupt_at(run, 10)
+    train_until(run, Events.ITERATION_COMPLETED(once=10))
 
     assert saved_in(run) == [10, 8]
 
 
-def test_what_others_change_at_an_epochs_end_is_in_its_checkpoint(make_run: MakeRun) -> None:
+def test_what_others_change_at_an_epochs_end_is_in_its_checkpoint() -> None:
     class Doubling(Plugin):
         """Double a bias at an epoch's end."""
 
@@ -217,11 +194,12 @@ def test_what_others_change_at_an_epochs_end_is_in_its_checkpoint(make_run: Make
     run = make_run(Checkpoint(seconds=0), Doubling(), epochs=1)
     run.train()
 
+    name, bias = list(run.model.named_parameters())[-1]
     saved = checkpoint.read(run.directory.checkpoints()[0])["model"]
-    assert saved["0.bias"].tolist() == run.model.state_dict()["0.bias"].tolist()
+    assert torch.equal(saved[name], bias)
 
 
-def test_a_run_without_it_is_not_saved(make_run: MakeRun) -> None:
+def test_a_run_without_it_is_not_saved() -> None:
     run = make_run()
 
     run.train()
@@ -230,12 +208,12 @@ def test_a_run_without_it_is_not_saved(make_run: MakeRun) -> None:
 
 
 def test_a_resumed_run_counts_its_seconds_anew(
-    make_run: MakeRun, make_batches: MakeBatches, monotonic: list[float]
+    monotonic: list[float],
 ) -> None:
     stopped = make_run(Checkpoint(seconds=5.0))
-    interrupt_at(stopped, 2)
+    train_until(stopped, Events.ITERATION_COMPLETED(once=2))
     monotonic.append(0.0)  # as after the machine was started again
-    run = Run.resume(stopped.directory.path, model=stopped.model, loaders={"train": make_batches()})
+    run = Run.resume(stopped.directory.path, loaders=stopped.loaders)
     noted = note_checkpoints(run)
 
     run.train()

@@ -1,22 +1,19 @@
 """Tests of the plugin `confusion`."""
 
 import logging
-from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
 import pytest
 import torch
-from conftest import Batches, MakeBatches, MakeConfig
-from ignite.engine import Engine, Events
+from helpers import Fails, collect_figures, make_run
 from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.confusion import Confusion
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ignite_threenet import ConfigError, OptionError, Plugin, PluginFailedError, Run
-from ignite_threenet.testing import assert_contract, assert_observes_only, assert_resumes
-
-MakeRun = Callable[..., Run]
+from ignite_threenet.engines import Batch
+from ignite_threenet.testing import tiny_loaders
 
 # Of three classes: rows are true, columns predicted.
 COUNTS = [[3, 1, 0], [0, 2, 4], [0, 0, 0]]
@@ -41,7 +38,7 @@ def say(predicted: int, sureness: float, size: int = 16) -> Tensor:
     return sample
 
 
-def make_test_batches() -> Batches:
+def make_batches() -> list[Batch]:
     """Make one batch a pair of classes, whose last sample is taken most surely."""
     batches = []
     for true, row in enumerate(COUNTS):
@@ -52,44 +49,23 @@ def make_test_batches() -> Batches:
     return batches
 
 
-@pytest.fixture
-def make_run(make_config: MakeConfig) -> MakeRun:
-    def make(*plugins: Any, batches: Batches | None = None, **options: Any) -> Run:
-        test = make_test_batches() if batches is None else batches
-        loaders = {"train": test, "valid": test, "test": test}
-        config = make_config(epochs=1, lr=0.0 + 1e-9, **options)
-        return Run(config, plugins, model=Oracle(), loaders=loaders)
-
-    return make
+def make_oracle_run(*plugins: Plugin, batches: list[Batch] | None = None) -> Run:
+    batches = make_batches() if batches is None else batches
+    loaders = dict.fromkeys(("train", "valid", "test"), batches)
+    return make_run(*plugins, model=Oracle(), loaders=loaders, epochs=1)
 
 
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """Collect the pictures instead of rendering them."""
-    drawn: list[Figure] = []
-
-    def collect(figure: Figure, file: IO[bytes], **options: object) -> None:
-        drawn.append(figure)
-
-    monkeypatch.setattr(Figure, "savefig", collect)
-    return drawn
+    return collect_figures(monkeypatch)
 
 
 def captions(figure: Figure) -> list[str]:
     return [axes.get_title() for axes in figure.axes]
 
 
-def test_keeps_the_contract_and_only_observes() -> None:
-    assert_contract(Confusion)
-    assert_observes_only(Confusion, epochs=1)
-
-
-def test_a_resumed_run_ends_as_one_that_was_never_stopped() -> None:
-    assert_resumes(Confusion)
-
-
-def test_writes_two_pictures_and_says_what_is_confused_most(make_run: MakeRun) -> None:
-    run = make_run(Confusion())
+def test_writes_two_pictures_and_says_what_is_confused_most() -> None:
+    run = make_oracle_run(Confusion())
     summary = run.train()
 
     assert summary["plugins"]["confusion"] == {
@@ -101,46 +77,42 @@ def test_writes_two_pictures_and_says_what_is_confused_most(make_run: MakeRun) -
         assert name in summary["files"]
 
 
-def test_the_rows_are_true_and_the_columns_predicted(
-    make_run: MakeRun, figures: list[Figure]
-) -> None:
-    make_run(Confusion()).train()
+def test_the_rows_are_true_and_the_columns_predicted(figures: list[Figure]) -> None:
+    make_oracle_run(Confusion()).train()
 
     (axes,) = figures[0].axes
     cells = {text.get_position(): text.get_text() for text in axes.texts}
     assert cells == {(0, 0): "3", (1, 0): "1", (1, 1): "2", (2, 1): "4"}
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [label.get_text() for label in labels] == ["0", "1", "2"]
     # The first row is at the top.
     assert axes.yaxis_inverted()
 
 
-def test_each_class_has_its_recall(make_run: MakeRun, figures: list[Figure]) -> None:
-    make_run(Confusion()).train()
+def test_each_class_has_its_recall(figures: list[Figure]) -> None:
+    make_oracle_run(Confusion()).train()
 
     (recalls,) = figures[0].axes[0].child_axes
     labels = [label.get_text() for label in recalls.get_yticklabels()]
     assert labels == ["75.0%", "33.3%", "no samples"]
 
 
-def test_the_title_says_the_share_that_is_right(make_run: MakeRun, figures: list[Figure]) -> None:
-    make_run(Confusion()).train()
+def test_the_title_says_the_share_that_is_right(figures: list[Figure]) -> None:
+    make_oracle_run(Confusion()).train()
 
     assert captions(figures[0]) == ["custom, split 'test': 50.00% of 10 are right"]
 
 
-def test_the_worst_samples_are_shown_with_the_highest_loss_first(
-    make_run: MakeRun, figures: list[Figure]
-) -> None:
-    make_run(Confusion(worst=3)).train()
+def test_the_worst_samples_are_shown_with_the_highest_loss_first(figures: list[Figure]) -> None:
+    make_oracle_run(Confusion(worst=3)).train()
 
     sureness = [say(2, logit)[:3].softmax(0).max().item() for logit in (4.0, 3.0, 2.0)]
     assert captions(figures[1]) == [f"true 1\npredicted 2, {each:.1%}" for each in sureness]
 
 
-def test_a_sample_is_shown_as_the_image_that_it_is(
-    make_run: MakeRun, figures: list[Figure]
-) -> None:
-    make_run(Confusion(worst=1)).train()
+def test_a_sample_is_shown_as_the_image_that_it_is(figures: list[Figure]) -> None:
+    make_oracle_run(Confusion(worst=1)).train()
 
     (image,) = figures[1].axes[0].get_images()
     expected = say(2, 1.0).reshape(4, 4)
@@ -151,10 +123,10 @@ def test_a_sample_is_shown_as_the_image_that_it_is(
     ("shape", "shown"), [((1, 4, 4), (4, 4)), ((1, 2, 8), (2, 8)), ((3, 4, 4), (4, 4, 3))]
 )
 def test_images_of_one_and_of_three_channels_are_shown(
-    make_run: MakeRun, figures: list[Figure], shape: tuple[int, ...], shown: tuple[int, ...]
+    figures: list[Figure], shape: tuple[int, ...], shown: tuple[int, ...]
 ) -> None:
     sample = torch.arange(3 * 16.0)[: torch.tensor(shape).prod()].reshape(1, *shape)
-    make_run(Confusion(), batches=[(sample, torch.tensor([0]))]).train()
+    make_oracle_run(Confusion(), batches=[(sample, torch.tensor([0]))]).train()
 
     image = figures[1].axes[0].get_images()[0].get_array()
     assert image is not None
@@ -164,34 +136,32 @@ def test_images_of_one_and_of_three_channels_are_shown(
 
 @pytest.mark.parametrize("shape", [(15,), (2, 4, 4), (4, 4)])
 def test_samples_that_are_no_images_are_left_out(
-    make_run: MakeRun, caplog: pytest.LogCaptureFixture, shape: tuple[int, ...]
+    caplog: pytest.LogCaptureFixture, shape: tuple[int, ...]
 ) -> None:
     caplog.set_level(logging.INFO, "ignite_threenet.confusion")
     batches = [(torch.rand(4, *shape), torch.tensor([0, 1, 2, 0]))]
-    summary = make_run(Confusion(), batches=batches).train()
+    summary = make_oracle_run(Confusion(), batches=batches).train()
 
     assert summary["plugins"]["confusion"]["files"] == ["confusion.png"]
     assert f"confusion: samples of shape {shape} are no images to show" in caplog.messages
 
 
-def test_no_sample_is_shown_where_none_is_asked_for(make_run: MakeRun) -> None:
-    summary = make_run(Confusion(worst=0)).train()
+def test_no_sample_is_shown_where_none_is_asked_for() -> None:
+    summary = make_oracle_run(Confusion(worst=0)).train()
 
     assert summary["plugins"]["confusion"]["files"] == ["confusion.png"]
 
 
-def test_a_model_without_mistakes_confuses_nothing(make_run: MakeRun) -> None:
+def test_a_model_without_mistakes_confuses_nothing() -> None:
     batches = [(torch.stack([say(0, 1.0), say(1, 1.0)]), torch.tensor([0, 1]))]
-    summary = make_run(Confusion(), batches=batches).train()
+    summary = make_oracle_run(Confusion(), batches=batches).train()
 
     assert summary["plugins"]["confusion"]["most_frequent"] is None
 
 
 @pytest.mark.parametrize("split", ["test", "valid"])
-def test_looks_at_the_final_model_alone(
-    make_run: MakeRun, figures: list[Figure], split: Any
-) -> None:
-    run = make_run(Accuracy(every=1, split=split), Confusion(split=split))
+def test_looks_at_the_final_model_alone(figures: list[Figure], split: Any) -> None:
+    run = make_oracle_run(Accuracy(every=1, split=split), Confusion(split=split))
     run.train()
 
     finals = [each.split for each in run.history.measurements if each.final]
@@ -200,33 +170,25 @@ def test_looks_at_the_final_model_alone(
     assert captions(figures[0]) == [f"custom, split {split!r}: 50.00% of 10 are right"]
 
 
-def test_draws_nothing_of_a_run_that_fails(make_run: MakeRun, figures: list[Figure]) -> None:
-    class Fails(Plugin):
-        def attach(self, run: Run) -> None:
-            run.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.fail)
-
-        def fail(self, trainer: Engine) -> None:
-            raise OSError("unplugged")
-
+def test_draws_nothing_of_a_run_that_fails(figures: list[Figure]) -> None:
     with pytest.raises(PluginFailedError):
-        make_run(Fails(), Confusion(split="valid")).train()
+        make_oracle_run(Fails(), Confusion(split="valid")).train()
 
     assert figures == []
 
 
-def test_two_of_them_write_to_files_of_their_own(make_run: MakeRun) -> None:
+def test_two_of_them_write_to_files_of_their_own() -> None:
     second = Confusion(split="valid")
     second.__dict__["name"] = "second"
-    summary = make_run(Confusion(), second).train()
+    summary = make_oracle_run(Confusion(), second).train()
 
     assert summary["plugins"]["second"]["files"] == ["second-confusion.png", "second-worst.png"]
 
 
-def test_a_run_without_the_split_is_refused(
-    make_batches: MakeBatches, make_config: MakeConfig
-) -> None:
+def test_a_run_without_the_split_is_refused() -> None:
+    loaders = {"train": tiny_loaders()["train"]}
     with pytest.raises(ConfigError, match=r"confusion\.split: this run has no split 'test'"):
-        Run(make_config(), [Confusion()], loaders={"train": make_batches()})
+        make_run(Confusion(), loaders=loaders)
 
 
 @pytest.mark.parametrize("worst", [-1, 401])

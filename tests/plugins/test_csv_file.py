@@ -1,31 +1,16 @@
 """Tests of the plugin `csv`."""
 
 import csv
-from collections.abc import Callable
-from typing import Any
 
 import pytest
-from conftest import MakeBatches, MakeConfig
-from ignite.engine import Engine, Events
+from helpers import Fails, make_run, train_until
+from ignite.engine import Events
 from ignite_threenet_plugins.accuracy import Accuracy
-from ignite_threenet_plugins.checkpoint import Checkpoint
 from ignite_threenet_plugins.csv_file import Csv
 
-from ignite_threenet import OptionError, Plugin, PluginFailedError, Run, RunInterruptedError
-from ignite_threenet.testing import assert_contract, assert_observes_only, assert_resumes
-
-MakeRun = Callable[..., Run]
+from ignite_threenet import OptionError, PluginFailedError, Run
 
 EPOCH_COLUMNS = ["epoch", "iteration", "loss", "last_loss", "seconds", "samples"]
-
-
-@pytest.fixture
-def make_run(make_batches: MakeBatches, make_config: MakeConfig) -> MakeRun:
-    def make(*plugins: Any, **options: Any) -> Run:
-        loaders = {"train": make_batches(), "test": make_batches(count=2, seed=1)}
-        return Run(make_config(**options), plugins, loaders=loaders)
-
-    return make
 
 
 def read(run: Run, name: str = "metrics.csv") -> list[dict[str, str]]:
@@ -37,12 +22,7 @@ def epochs_of(run: Run) -> list[int]:
     return [int(row["epoch"]) for row in read(run)]
 
 
-def test_keeps_the_contract_and_only_observes() -> None:
-    assert_contract(Csv)
-    assert_observes_only(lambda: Csv(every=1), epochs=2)
-
-
-def test_each_row_holds_what_was_recorded_of_an_epoch(make_run: MakeRun) -> None:
+def test_each_row_holds_what_was_recorded_of_an_epoch() -> None:
     run = make_run(Csv())
     summary = run.train()
 
@@ -56,7 +36,7 @@ def test_each_row_holds_what_was_recorded_of_an_epoch(make_run: MakeRun) -> None
     assert "metrics.csv" in summary["files"]
 
 
-def test_what_was_measured_stands_beside_its_epoch(make_run: MakeRun) -> None:
+def test_what_was_measured_stands_beside_its_epoch() -> None:
     run = make_run(Csv(), Accuracy(every=2))
     run.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda: run.evaluate("test"))
     run.train()
@@ -74,7 +54,7 @@ def test_what_was_measured_stands_beside_its_epoch(make_run: MakeRun) -> None:
     ]
 
 
-def test_the_final_test_is_no_epochs(make_run: MakeRun) -> None:
+def test_the_final_test_is_no_epochs() -> None:
     run = make_run(Csv())
     run.train()
 
@@ -82,7 +62,7 @@ def test_the_final_test_is_no_epochs(make_run: MakeRun) -> None:
     assert "test_accuracy" not in read(run)[0]
 
 
-def test_of_several_measurements_in_an_epoch_the_last_one_counts(make_run: MakeRun) -> None:
+def test_of_several_measurements_in_an_epoch_the_last_one_counts() -> None:
     run = make_run(Csv(), epochs=1)
     for event in (Events.EPOCH_STARTED, Events.EPOCH_COMPLETED):
         run.trainer.add_event_handler(event, lambda: run.evaluate("train"))
@@ -93,7 +73,7 @@ def test_of_several_measurements_in_an_epoch_the_last_one_counts(make_run: MakeR
     assert [row["train_loss"] for row in read(run)] == [str(last)]
 
 
-def test_what_was_measured_in_an_epoch_cut_short_is_not_lost(make_run: MakeRun) -> None:
+def test_what_was_measured_in_an_epoch_cut_short_is_not_lost() -> None:
     run = make_run(Csv(), Accuracy(every=1))
     event = Events.ITERATION_COMPLETED(once=6)
     run.trainer.add_event_handler(event, lambda: run.trainer.terminate())
@@ -104,43 +84,27 @@ def test_what_was_measured_in_an_epoch_cut_short_is_not_lost(make_run: MakeRun) 
     assert last["train_accuracy"] != ""
 
 
-def test_is_there_also_when_the_run_fails(make_run: MakeRun) -> None:
-    class Fails(Plugin):
-        def attach(self, run: Run) -> None:
-            run.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.fail)
-
-        def fail(self, trainer: Engine) -> None:
-            if trainer.state.epoch == 2:
-                raise OSError("unplugged")
-
-    run = make_run(Fails(), Csv())
+def test_is_there_also_when_the_run_fails() -> None:
+    run = make_run(Fails(epoch=2), Csv())
     with pytest.raises(PluginFailedError):
         run.train()
 
     assert epochs_of(run) == [1, 2]
 
 
-def test_a_resumed_run_writes_all_its_epochs(make_run: MakeRun) -> None:
-    run = make_run(Csv(), Checkpoint())
-    run.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda: run.interrupt())
-    with pytest.raises(RunInterruptedError):
-        run.train()
+def test_a_resumed_run_writes_all_its_epochs() -> None:
+    run = train_until(make_run("csv", "checkpoint"), Events.EPOCH_COMPLETED(once=1))
     assert epochs_of(run) == [1]
 
-    plugins = [Csv(), Checkpoint()]
-    resumed = Run.resume(run.directory.path, plugins=plugins, loaders=run.loaders)
+    resumed = Run.resume(run.directory.path, loaders=run.loaders)
     resumed.train()
 
     assert epochs_of(resumed) == [1, 2, 3]
 
 
-def test_a_resumed_run_ends_as_one_that_was_never_stopped() -> None:
-    assert_resumes(lambda: Csv(every=1))
-
-
 @pytest.mark.parametrize(("every", "expected"), [(0, None), (1, [1, 2]), (2, [1, 2])])
 def test_is_written_while_training_goes_on_where_that_is_asked_for(
-    make_run: MakeRun, every: int, expected: list[int] | None
+    every: int, expected: list[int] | None
 ) -> None:
     def look() -> None:
         exists = (run.directory.path / "metrics.csv").exists()
@@ -154,7 +118,7 @@ def test_is_written_while_training_goes_on_where_that_is_asked_for(
     assert seen == [expected]
 
 
-def test_is_written_after_all_who_measure_at_an_epochs_end(make_run: MakeRun) -> None:
+def test_is_written_after_all_who_measure_at_an_epochs_end() -> None:
     seen: list[str] = []
     run = make_run(Csv(every=1), Accuracy(every=1))
     event = Events.EPOCH_STARTED(once=2)
@@ -164,20 +128,13 @@ def test_is_written_after_all_who_measure_at_an_epochs_end(make_run: MakeRun) ->
     assert seen == [str(run.history.of_split("train")[0].metrics["accuracy"])]
 
 
-def test_two_of_them_write_to_files_of_their_own(make_run: MakeRun) -> None:
+def test_two_of_them_write_to_files_of_their_own() -> None:
     second = Csv()
     second.__dict__["name"] = "second"
     run = make_run(Csv(), second)
     run.train()
 
     assert read(run) == read(run, "second.csv")
-
-
-def test_writes_nothing_where_nothing_was_trained(make_run: MakeRun) -> None:
-    csv_plugin = Csv()
-    make_run(csv_plugin).close()
-
-    assert csv_plugin.summary() == {}
 
 
 def test_refuses_options_out_of_range() -> None:

@@ -1,41 +1,20 @@
 """Tests of the plugin `early-stop`."""
 
 import logging
+import math
 from typing import Any
 
 import pytest
-from conftest import MakeBatches, MakeConfig
-from ignite.engine import Engine, Events
+from helpers import make_run, make_scores, train_until
+from ignite.engine import Events
 from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.checkpoint import Checkpoint
 from ignite_threenet_plugins.early_stop import EarlyStop
 
-from ignite_threenet import (
-    ConfigError,
-    OptionError,
-    Plugin,
-    PluginFailedError,
-    Run,
-    RunInterruptedError,
-    option,
-)
-from ignite_threenet.testing import assert_contract, assert_resumes, run_plugin
+from ignite_threenet import ConfigError, OptionError, Plugin, PluginFailedError, Run
+from ignite_threenet.testing import run_plugin, tiny_loaders
 
 NAN = float("nan")
-
-
-class Scores(Plugin):
-    """Lets each measurement of a split come out as a test wants it."""
-
-    split: str = option("train", help="split")
-    scores: tuple[float, ...] = option((), help="accuracies")
-
-    def attach(self, run: Run) -> None:
-        def replace(evaluator: Engine) -> None:
-            measured = [each for each in run.history.measurements if each.split == self.split]
-            evaluator.state.metrics["accuracy"] = self.scores[len(measured) - 1]
-
-        run.evaluators[self.split].add_event_handler(Events.COMPLETED, replace)
 
 
 class Killed(Plugin):
@@ -50,10 +29,6 @@ class Killed(Plugin):
 
 def last_epoch(run: Run) -> int:
     return run.history.epochs[-1].epoch
-
-
-def test_keeps_the_contract() -> None:
-    assert_contract(EarlyStop)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +92,14 @@ def test_says_once_when_and_why(
     assert run.plugins["early-stop"].summary() == {"stopped_epoch": 4, "best_accuracy": 0.75}
 
 
+def test_where_no_accuracy_was_a_number_nor_is_the_best() -> None:
+    run = run_plugin(EarlyStop(patience=2), (NAN, NAN, NAN, 0.9))
+
+    summary = run.plugins["early-stop"].summary()
+    assert summary["stopped_epoch"] == 3
+    assert math.isnan(summary["best_accuracy"])
+
+
 @pytest.mark.parametrize("accuracies", [(0.1, 0.2, 0.3), (0.5, 0.4, 0.3)])
 def test_a_run_that_reaches_its_last_epoch_was_not_stopped(accuracies: tuple[float, ...]) -> None:
     run = run_plugin(EarlyStop(patience=2), accuracies)
@@ -124,15 +107,8 @@ def test_a_run_that_reaches_its_last_epoch_was_not_stopped(accuracies: tuple[flo
     assert run.plugins["early-stop"].summary() == {}
 
 
-def test_a_run_that_another_one_ends_was_not_stopped(
-    make_batches: MakeBatches, make_config: MakeConfig
-) -> None:
-    scores = Scores(scores=(0.5, 0.4))
-    run = Run(
-        make_config(),
-        [scores, Accuracy(every=1), EarlyStop(patience=1)],
-        loaders={"train": make_batches()},
-    )
+def test_a_run_that_another_one_ends_was_not_stopped() -> None:
+    run = make_run(make_scores(0.5, 0.4), Accuracy(every=1), EarlyStop(patience=1))
     # In mid-epoch, so that `accuracy` measures once more.
     event = Events.ITERATION_COMPLETED(once=6)
     run.trainer.add_event_handler(event, lambda: run.trainer.terminate())
@@ -142,35 +118,19 @@ def test_a_run_that_another_one_ends_was_not_stopped(
     assert summary["plugins"]["early-stop"] == {}
 
 
-def test_follows_the_split_that_accuracy_measures_and_not_the_final_test(
-    make_batches: MakeBatches, make_config: MakeConfig
-) -> None:
+def test_follows_the_split_that_accuracy_measures_and_not_the_final_test() -> None:
     early_stop = EarlyStop(patience=1)
     # The last score is that of the final test.
-    scores = Scores(split="test", scores=(0.1, 0.2, 0.3, 0.0))
-    run = Run(
-        make_config(),
-        [scores, Accuracy(every=1, split="test"), early_stop],
-        loaders={"train": make_batches(), "test": make_batches(count=2, seed=1)},
-    )
-    run.train()
+    scores = make_scores(0.1, 0.2, 0.3, 0.0, split="test")
+    make_run(scores, Accuracy(every=1, split="test"), early_stop).train()
 
     assert early_stop.state_dict()["best_score"] == 0.3
     assert early_stop.state_dict()["counter"] == 0
 
 
-def test_can_watch_a_split_that_somebody_else_measures(
-    make_batches: MakeBatches, make_config: MakeConfig, caplog: pytest.LogCaptureFixture
-) -> None:
-    run = Run(
-        make_config(),
-        [
-            Scores(split="test", scores=(0.3, 0.2, 0.0)),
-            Accuracy(),
-            EarlyStop(split="test", patience=1),
-        ],
-        loaders={"train": make_batches(), "test": make_batches(count=2, seed=1)},
-    )
+def test_can_watch_a_split_that_somebody_else_measures(caplog: pytest.LogCaptureFixture) -> None:
+    scores = make_scores(0.3, 0.2, 0.0, split="test")
+    run = make_run(scores, EarlyStop(split="test", patience=1))
     run.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: run.evaluate("test"))
     run.train()
 
@@ -178,12 +138,10 @@ def test_can_watch_a_split_that_somebody_else_measures(
     assert "early-stop: watches 'test', which 'accuracy' does not measure" in caplog.messages
 
 
-def test_refuses_a_split_that_the_run_does_not_have(
-    make_batches: MakeBatches, make_config: MakeConfig
-) -> None:
-    plugins = [Accuracy(), EarlyStop(split="valid")]
+def test_refuses_a_split_that_the_run_does_not_have() -> None:
+    loaders = {"train": tiny_loaders()["train"]}
     with pytest.raises(ConfigError, match=r"early-stop\.split: this run has no split 'valid'"):
-        Run(make_config(), plugins, loaders={"train": make_batches()})
+        make_run(EarlyStop(split="valid"), loaders=loaders)
 
 
 @pytest.mark.parametrize("options", [{"patience": 0}, {"min_delta": -0.1}, {"min_delta": 1.1}])
@@ -192,41 +150,27 @@ def test_refuses_options_out_of_range(options: dict[str, Any]) -> None:
         EarlyStop(**options)
 
 
-def test_a_resumed_run_ends_as_one_that_was_never_stopped() -> None:
-    # So much is never gained: the second measurement that does not improve ends the training.
-    assert_resumes(lambda: EarlyStop(patience=1, min_delta=1.0), epochs=5)
-
-
-def test_a_resumed_run_goes_on_counting(make_batches: MakeBatches, make_config: MakeConfig) -> None:
-    loaders = {"train": make_batches()}
-
+def test_a_resumed_run_goes_on_counting() -> None:
     def plugins() -> list[Plugin]:
-        scores, accuracy = Scores(scores=(0.5, 0.4, 0.45)), Accuracy(every=1)
-        return [scores, accuracy, EarlyStop(patience=2), Checkpoint(seconds=0)]
+        scores, accuracy = make_scores(0.5, 0.4, 0.45), Accuracy(every=1)
+        return [scores, accuracy, EarlyStop(patience=2), Checkpoint()]
 
-    run = Run(make_config(epochs=9), plugins(), loaders=loaders)
-    run.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=2), lambda: run.interrupt())
-    with pytest.raises(RunInterruptedError):
-        run.train()
-    resumed = Run.resume(run.directory.path, plugins=plugins(), loaders=loaders)
+    run = train_until(make_run(*plugins(), epochs=9), Events.EPOCH_COMPLETED(once=2))
+    resumed = Run.resume(run.directory.path, plugins=plugins(), loaders=run.loaders)
     resumed.train()
 
     assert last_epoch(resumed) == 3
 
 
-def test_a_run_killed_when_it_was_about_to_end_ends_when_it_is_resumed(
-    make_batches: MakeBatches, make_config: MakeConfig
-) -> None:
-    loaders = {"train": make_batches()}
-
+def test_a_run_killed_when_it_was_about_to_end_ends_when_it_is_resumed() -> None:
     def plugins() -> list[Plugin]:
-        scores, accuracy = Scores(scores=(0.5, 0.4)), Accuracy(every=1)
+        scores, accuracy = make_scores(0.5, 0.4), Accuracy(every=1)
         return [scores, accuracy, EarlyStop(patience=1), Checkpoint(seconds=0)]
 
-    run = Run(make_config(epochs=9), [*plugins(), Killed()], loaders=loaders)
+    run = make_run(*plugins(), Killed(), epochs=9)
     with pytest.raises(PluginFailedError, match="unplugged"):
         run.train()
-    resumed = Run.resume(run.directory.path, plugins=plugins(), loaders=loaders)
+    resumed = Run.resume(run.directory.path, plugins=plugins(), loaders=run.loaders)
     summary = resumed.train()
 
     assert (summary["status"], summary["epochs"]) == ("completed", 2)

@@ -1,24 +1,23 @@
 """Tests of the plugin `ema`."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 import torch
-from conftest import MakeBatches, MakeConfig
+from helpers import make_run, make_scores, train_until
 from ignite.engine import Engine, Events
 from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.best import Best
-from ignite_threenet_plugins.checkpoint import Checkpoint
 from ignite_threenet_plugins.ema import Ema
 from torch import Tensor, nn
 
-from ignite_threenet import OptionError, Plugin, Run, RunInterruptedError, option
+from ignite_threenet import OptionError, Plugin, Run
+from ignite_threenet.engines import Batch
+from ignite_threenet.testing import tiny_loaders
 
 DECAY = 0.8  # low, so that an average of twelve iterations is far from where it began
-
-MakeRun = Callable[..., Run]
 
 
 def weights_of(model: nn.Module) -> Tensor:
@@ -67,19 +66,6 @@ class Witness(Plugin):
         notes.append((split, run.trainer.state.iteration, weights_of(run.model)))
 
 
-class Scores(Plugin):
-    """Lets the accuracies of the training set come out as a test wants them."""
-
-    scores: tuple[float, ...] = option((), help="one for each measurement")
-
-    def attach(self, run: Run) -> None:
-        self._next = iter(self.scores)
-        run.evaluators["train"].add_event_handler(Events.COMPLETED, self._replace)
-
-    def _replace(self, evaluator: Engine) -> None:
-        evaluator.state.metrics["accuracy"] = next(self._next)
-
-
 class MeasureAll(Plugin):
     """Measures every split in the middle of an epoch, and at its end."""
 
@@ -92,22 +78,10 @@ class MeasureAll(Plugin):
             run.evaluate(split)
 
 
-@pytest.fixture
-def make_run(make_batches: MakeBatches, make_config: MakeConfig) -> MakeRun:
-    """Make a run of three epochs of four iterations."""
-
-    def make(*plugins: str | Plugin, model: nn.Module | None = None, **options: Any) -> Run:
-        loaders = {"train": make_batches(), "valid": make_batches(1), "test": make_batches(2)}
-        loaders |= options.pop("loaders", {})
-        return Run(make_config(force=True, **options), plugins, model=model, loaders=loaders)
-
-    return make
-
-
 # What is measured
 
 
-def test_every_measurement_and_its_listeners_see_the_average(make_run: MakeRun) -> None:
+def test_every_measurement_and_its_listeners_see_the_average() -> None:
     diary, witness = Diary(), Witness()
 
     make_run(diary, Ema(decay=DECAY), MeasureAll(), witness).train()
@@ -120,7 +94,7 @@ def test_every_measurement_and_its_listeners_see_the_average(make_run: MakeRun) 
             assert_close(seen, average_by_hand(diary.weights[: iteration + 1]))
 
 
-def test_the_average_is_far_from_the_last_weights(make_run: MakeRun) -> None:
+def test_the_average_is_far_from_the_last_weights() -> None:
     diary = Diary()
 
     run = make_run(diary, Ema(decay=DECAY))
@@ -141,7 +115,7 @@ def test_the_average_is_far_from_the_last_weights(make_run: MakeRun) -> None:
     ids=",".join,
 )
 def test_the_measurement_after_the_last_epoch_sees_the_average_in_any_order(
-    make_run: MakeRun, plugins: tuple[str, ...]
+    plugins: tuple[str, ...],
 ) -> None:
     diary, witness = Diary(), Witness()
     by_name = {"accuracy": Accuracy(every=2), "best": Best(), "ema": Ema(decay=DECAY)}
@@ -154,7 +128,7 @@ def test_the_measurement_after_the_last_epoch_sees_the_average_in_any_order(
 
 
 @pytest.mark.parametrize("every", [1, 3, 5, 12, 13])
-def test_the_average_is_updated_every_so_many_iterations(make_run: MakeRun, every: int) -> None:
+def test_the_average_is_updated_every_so_many_iterations(every: int) -> None:
     diary = Diary()
 
     run = make_run(diary, Ema(decay=DECAY, every=every))
@@ -163,7 +137,7 @@ def test_the_average_is_updated_every_so_many_iterations(make_run: MakeRun, ever
     assert_close(weights_of(run.model), average_by_hand(diary.weights, every=every))
 
 
-def test_a_measurement_inside_another_sees_the_average_too(make_run: MakeRun) -> None:
+def test_a_measurement_inside_another_sees_the_average_too() -> None:
     class MeasureTestToo(Plugin):
         def attach(self, run: Run) -> None:
             run.evaluators["train"].add_event_handler(Events.COMPLETED, self.measure, run)
@@ -174,7 +148,7 @@ def test_a_measurement_inside_another_sees_the_average_too(make_run: MakeRun) ->
     witness, without = Witness(), Diary()
 
     make_run(MeasureTestToo(), Accuracy(every=1), Ema(decay=DECAY), witness).train()
-    make_run(without).train()
+    make_run(without, force=True).train()
 
     assert [note[:2] for note in witness.measured[:4]] == [
         ("train", 4),
@@ -189,17 +163,17 @@ def test_a_measurement_inside_another_sees_the_average_too(make_run: MakeRun) ->
 # What is trained
 
 
-def test_training_goes_on_with_its_own_weights_bit_for_bit(make_run: MakeRun) -> None:
+def test_training_goes_on_with_its_own_weights_bit_for_bit() -> None:
     with_ema, without = Diary(), Diary()
 
     make_run(with_ema, Ema(decay=DECAY), MeasureAll()).train()
-    make_run(without).train()
+    make_run(without, force=True).train()
 
     pairs = zip(with_ema.weights, without.weights, strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
 
 
-def test_buffers_are_the_trainings_own_too(make_run: MakeRun) -> None:
+def test_buffers_are_the_trainings_own_too() -> None:
     def model() -> nn.Module:
         torch.manual_seed(0)
         return nn.Sequential(nn.Linear(784, 10), nn.BatchNorm1d(10), nn.LogSoftmax(dim=1))
@@ -207,24 +181,23 @@ def test_buffers_are_the_trainings_own_too(make_run: MakeRun) -> None:
     with_ema, without = Diary(), Diary()
 
     make_run(with_ema, Ema(decay=DECAY, every=5), MeasureAll(), model=model()).train()
-    make_run(without, model=model()).train()
+    make_run(without, force=True, model=model()).train()
 
     pairs = zip(with_ema.weights, without.weights, strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
 
 
 def test_a_measurement_that_fails_leaves_the_training_its_own_weights(
-    make_run: MakeRun, make_batches: MakeBatches, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     class FailsOnce:
-        def __init__(self) -> None:
-            self.failed = False
+        failed = False
 
-        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        def __iter__(self) -> Iterator[Batch]:
             if not self.failed:
                 self.failed = True
                 raise OSError("unplugged")
-            return iter(make_batches())
+            return iter(tiny_loaders()["test"])
 
         def __len__(self) -> int:
             return 4
@@ -241,9 +214,11 @@ def test_a_measurement_that_fails_leaves_the_training_its_own_weights(
     caplog.set_level(logging.CRITICAL)
     with_ema, without = Diary(), Diary()
 
-    run = make_run(with_ema, Ema(decay=DECAY), Show(), loaders={"test": FailsOnce()})
+    run = make_run(
+        with_ema, Ema(decay=DECAY), Show(), loaders=tiny_loaders() | {"test": FailsOnce()}
+    )
     summary = run.train()
-    make_run(without).train()
+    make_run(without, force=True).train()
 
     assert "unplugged" in summary["detached"]["show"]
     pairs = zip(with_ema.weights, without.weights, strict=True)
@@ -254,7 +229,7 @@ def test_a_measurement_that_fails_leaves_the_training_its_own_weights(
 # What the run ends with
 
 
-def test_the_run_ends_with_the_average_which_is_tested(make_run: MakeRun) -> None:
+def test_the_run_ends_with_the_average_which_is_tested() -> None:
     diary, witness = Diary(), Witness()
 
     run = make_run(diary, Ema(decay=DECAY), witness)
@@ -267,7 +242,7 @@ def test_the_run_ends_with_the_average_which_is_tested(make_run: MakeRun) -> Non
     assert_close(tested, average)
 
 
-def test_a_run_that_is_terminated_ends_with_the_average(make_run: MakeRun) -> None:
+def test_a_run_that_is_terminated_ends_with_the_average() -> None:
     diary = Diary()
     run = make_run(diary, Ema(decay=DECAY))
     trainer = run.trainer
@@ -279,7 +254,7 @@ def test_a_run_that_is_terminated_ends_with_the_average(make_run: MakeRun) -> No
     assert_close(weights_of(run.model), average_by_hand(diary.weights))
 
 
-def test_weights_that_two_layers_share_are_averaged_too(make_run: MakeRun) -> None:
+def test_weights_that_two_layers_share_are_averaged_too() -> None:
     first, second = nn.Linear(10, 10), nn.Linear(10, 10)
     second.weight = first.weight
     model = nn.Sequential(nn.Linear(784, 10), first, nn.Tanh(), second, nn.LogSoftmax(dim=1))
@@ -292,13 +267,13 @@ def test_weights_that_two_layers_share_are_averaged_too(make_run: MakeRun) -> No
 
 @pytest.mark.parametrize("names", [("best", "ema"), ("ema", "best")], ids=",".join)
 def test_with_best_the_file_and_the_final_model_are_the_average_of_the_best_epoch(
-    make_run: MakeRun, names: tuple[str, str]
+    names: tuple[str, str],
 ) -> None:
     diary, best = Diary(), Best()
     plugins = {"best": best, "ema": Ema(decay=DECAY)}
 
     run = make_run(
-        *(diary, Scores(scores=(0.1, 0.3, 0.2)), Accuracy(every=1)),
+        *(diary, make_scores(0.1, 0.3, 0.2), Accuracy(every=1)),
         *(plugins[name] for name in names),
     )
     run.train()
@@ -311,7 +286,7 @@ def test_with_best_the_file_and_the_final_model_are_the_average_of_the_best_epoc
 
 
 def test_where_best_had_nothing_to_choose_from_the_run_ends_with_the_average(
-    make_run: MakeRun, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     diary = Diary()
 
@@ -324,15 +299,12 @@ def test_where_best_had_nothing_to_choose_from_the_run_ends_with_the_average(
 
 @pytest.mark.parametrize(("every", "iteration"), [(1, 6), (5, 6), (5, 8), (1, 12)])
 def test_a_resumed_run_ends_with_the_average_of_one_that_was_never_stopped(
-    make_run: MakeRun, every: int, iteration: int
+    every: int, iteration: int
 ) -> None:
     whole = make_run(Accuracy(every=1), Ema(decay=DECAY, every=every), out="whole")
     whole.train()
-    run = make_run(Accuracy(every=1), Ema(decay=DECAY, every=every), Checkpoint())
-    event = Events.ITERATION_COMPLETED(once=iteration)
-    run.trainer.add_event_handler(event, lambda: run.interrupt())
-    with pytest.raises(RunInterruptedError):
-        run.train()
+    run = make_run(Accuracy(every=1), Ema(decay=DECAY, every=every), "checkpoint")
+    train_until(run, Events.ITERATION_COMPLETED(once=iteration))
 
     resumed = Run.resume(run.directory.path, loaders=run.loaders)
     resumed.train()

@@ -2,16 +2,15 @@
 
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import Batches, MakeBatches, MakeConfig
+from helpers import collect_figures, make_run, train_until
 from ignite.engine import Events
-from ignite_threenet_plugins.checkpoint import Checkpoint
 from ignite_threenet_plugins.lr_finder import LrFinder
 from ignite_threenet_plugins.schedule import Schedule
 from matplotlib.figure import Figure
@@ -19,47 +18,25 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, TensorDataset
 
-from ignite_threenet import (
-    ConfigError,
-    OptionError,
-    Plugin,
-    PluginFailedError,
-    Run,
-    RunInterruptedError,
-)
-from ignite_threenet.testing import (
-    TinyModel,
-    assert_contract,
-    assert_observes_only,
-    assert_resumes,
-)
-
-MakeRun = Callable[..., Run]
+from ignite_threenet import ConfigError, OptionError, Plugin, PluginFailedError, Run
+from ignite_threenet.engines import Batch
+from ignite_threenet.testing import TinyModel, assert_observes_only, assert_resumes, tiny_loaders
 
 
-@pytest.fixture
-def make_run(make_config: MakeConfig, make_batches: MakeBatches) -> MakeRun:
-    def make(
-        *plugins: Any, model: nn.Module | None = None, train: Any = None, **options: Any
-    ) -> Run:
-        torch.manual_seed(0)
-        loaders = {"train": make_batches() if train is None else train}
-        config = make_config(**({"epochs": 1} | options))
-        return Run(config, plugins, model=model or TinyModel(), loaders=loaders)
-
-    return make
+def make_tiny_run(
+    *plugins: Plugin, model: nn.Module | None = None, train: Any = None, **options: Any
+) -> Run:
+    """Make a run of one epoch, whose model is linear."""
+    torch.manual_seed(0)
+    loaders = {"train": tiny_loaders()["train"] if train is None else train}
+    return make_run(
+        *plugins, model=model or TinyModel(), loaders=loaders, **{"epochs": 1} | options
+    )
 
 
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """Collect the pictures instead of rendering them."""
-    drawn: list[Figure] = []
-
-    def collect(figure: Figure, file: IO[bytes], **options: object) -> None:
-        drawn.append(figure)
-
-    monkeypatch.setattr(Figure, "savefig", collect)
-    return drawn
+    return collect_figures(monkeypatch)
 
 
 def weights_of(run: Run) -> Tensor:
@@ -70,25 +47,17 @@ def rates_of(run: Run) -> set[float]:
     return {group["lr"] for group in run.optimizer.param_groups}
 
 
-def test_keeps_the_contract() -> None:
-    assert_contract(LrFinder, iterations=20)
+def test_only_observes_also_where_the_search_diverges() -> None:
+    assert_observes_only(lambda: LrFinder(iterations=40, end_lr=1e20), epochs=1)
 
 
-@pytest.mark.parametrize("end_lr", [10.0, 1e20])
-def test_only_observes(end_lr: float) -> None:
-    assert_observes_only(lambda: LrFinder(iterations=40, end_lr=end_lr), epochs=1)
+def test_a_resumed_run_goes_on_with_the_rate_that_was_applied() -> None:
+    assert_resumes(lambda: LrFinder(iterations=20, apply=True))
 
 
-@pytest.mark.parametrize("apply", [False, True])
-def test_a_resumed_run_ends_as_one_that_was_never_stopped(apply: bool) -> None:
-    assert_resumes(lambda: LrFinder(iterations=20, apply=apply))
-
-
-def test_suggests_a_rate_that_lowers_the_loss(
-    make_run: MakeRun, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_suggests_a_rate_that_lowers_the_loss(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "ignite_threenet.lr-finder")
-    run = make_run(LrFinder(), lr=1e-4)
+    run = make_tiny_run(LrFinder(), lr=1e-4)
     summary = run.train()
 
     facts = summary["plugins"]["lr-finder"]
@@ -99,11 +68,9 @@ def test_suggests_a_rate_that_lowers_the_loss(
     assert "lr-finder.png" in summary["files"]
 
 
-def test_the_picture_shows_the_rates_that_were_tried(
-    make_run: MakeRun, figures: list[Figure]
-) -> None:
+def test_the_picture_shows_the_rates_that_were_tried(figures: list[Figure]) -> None:
     # So low that it does not diverge.
-    run = make_run(LrFinder(start_lr=1e-4, end_lr=1e-2, iterations=20), lr=0.05)
+    run = make_tiny_run(LrFinder(start_lr=1e-4, end_lr=1e-2, iterations=20), lr=0.05)
     summary = run.train()
 
     (axes,) = figures[0].axes
@@ -125,30 +92,17 @@ def test_the_picture_shows_the_rates_that_were_tried(
 class Noisy:
     """A loader that draws from every generator there is."""
 
-    def __init__(self, batches: Batches) -> None:
+    def __init__(self, batches: Sequence[Batch]) -> None:
         self.generator = torch.Generator().manual_seed(0)
         self._batches = batches
 
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         for images, labels in self._batches:
             noise = random.random() + np.random.random() + torch.rand(())
             yield images + noise + torch.rand((), generator=self.generator), labels
-
-
-def state_of(run: Run) -> list[Any]:
-    parts = [run.model.state_dict(), run.optimizer.state_dict(), run.random_state()]
-    return [each.clone() if isinstance(each, Tensor) else each for each in tree_leaves(parts)]
-
-
-OPTIMIZERS = [
-    "sgd",
-    "adam",
-    "adamw",
-    "muon",
-]
 
 
 class Witness(Plugin):
@@ -163,25 +117,23 @@ class Witness(Plugin):
         self.noted = [each.clone() if isinstance(each, Tensor) else each for each in leaves]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_changes_nothing_of_the_run(
-    make_run: MakeRun, make_batches: MakeBatches, optimizer: str
-) -> None:
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon"])
+def test_changes_nothing_of_the_run(optimizer: str) -> None:
     class Before(Witness):
         pass
 
     before, after = Before(), Witness()
     model = nn.Sequential(nn.Dropout(0.1), nn.BatchNorm1d(784), TinyModel())
-    loader = Noisy(make_batches())
+    loader = Noisy(tiny_loaders()["train"])
     plugins = [before, LrFinder(iterations=20), after]
-    make_run(*plugins, model=model, train=loader, optimizer=optimizer).train()
+    make_tiny_run(*plugins, model=model, train=loader, optimizer=optimizer).train()
 
     assert len(before.noted) == len(after.noted)
     for one, other in zip(before.noted, after.noted, strict=True):
         assert torch.equal(one, other) if isinstance(one, Tensor) else one == other
 
 
-def test_the_search_moves_the_weights_of_its_copy_alone(make_run: MakeRun) -> None:
+def test_the_search_moves_the_weights_of_its_copy_alone() -> None:
     seen: list[Tensor] = []
 
     class Peeping(TinyModel):
@@ -190,7 +142,7 @@ def test_the_search_moves_the_weights_of_its_copy_alone(make_run: MakeRun) -> No
             output: Tensor = super().forward(inputs)  # type: ignore[no-untyped-call]
             return output
 
-    run = make_run(LrFinder(iterations=20), model=Peeping())
+    run = make_tiny_run(LrFinder(iterations=20), model=Peeping())
     run.train()
 
     # 20 iterations at most of the search, then 4 of the training, which begin as it began.
@@ -198,24 +150,22 @@ def test_the_search_moves_the_weights_of_its_copy_alone(make_run: MakeRun) -> No
     assert torch.equal(seen[0], seen[-4])
 
 
-def test_a_loader_that_shuffles_gives_the_same_order_as_without(
-    make_run: MakeRun, make_batches: MakeBatches
-) -> None:
-    images, labels = (torch.cat(parts) for parts in zip(*make_batches(), strict=True))
+def test_a_loader_that_shuffles_gives_the_same_order_as_without() -> None:
+    images, labels = (torch.cat(parts) for parts in zip(*tiny_loaders()["train"], strict=True))
 
     def weights(*plugins: LrFinder, out: str) -> Tensor:
         generator = torch.Generator().manual_seed(1)
         dataset = TensorDataset(images, labels)
         loader = DataLoader(dataset, batch_size=8, shuffle=True, generator=generator)
-        run = make_run(*plugins, train=loader, out=Path(out))
+        run = make_tiny_run(*plugins, train=loader, out=Path(out))
         run.train()
         return weights_of(run)
 
     assert torch.equal(weights(LrFinder(iterations=20), out="with"), weights(out="without"))
 
 
-def test_a_rate_that_is_applied_is_the_one_that_is_trained_with(make_run: MakeRun) -> None:
-    run = make_run(LrFinder(iterations=50, apply=True), lr=1e-4)
+def test_a_rate_that_is_applied_is_the_one_that_is_trained_with() -> None:
+    run = make_tiny_run(LrFinder(iterations=50, apply=True), lr=1e-4)
     facts = run.train()["plugins"]["lr-finder"]
 
     assert rates_of(run) == {facts["suggestion"]}
@@ -228,7 +178,7 @@ def test_it_changes_the_training_only_where_it_applies_the_rate() -> None:
 
 
 @pytest.mark.parametrize("nan_from", [0, 10])
-def test_a_search_that_diverges_stops_nothing(make_run: MakeRun, nan_from: int) -> None:
+def test_a_search_that_diverges_stops_nothing(nan_from: int) -> None:
     class Fragile(TinyModel):
         """Gives NaN from some iteration of the search on, and works in the training."""
 
@@ -251,7 +201,9 @@ def test_a_search_that_diverges_stops_nothing(make_run: MakeRun, nan_from: int) 
             output: Tensor = super().forward(inputs)  # type: ignore[no-untyped-call]
             return output * float("nan") if self.is_copy and self.count > nan_from else output
 
-    summary = make_run(LrFinder(iterations=20, start_lr=1e-2, apply=True), model=Fragile()).train()
+    summary = make_tiny_run(
+        LrFinder(iterations=20, start_lr=1e-2, apply=True), model=Fragile()
+    ).train()
 
     facts = summary["plugins"]["lr-finder"]
     assert summary["status"] == "completed"
@@ -262,8 +214,8 @@ def test_a_search_that_diverges_stops_nothing(make_run: MakeRun, nan_from: int) 
         assert 1e-2 < facts["suggestion"] < 1e-2 * 1000 ** (10 / 20)
 
 
-def test_says_that_no_rate_is_found(make_run: MakeRun, caplog: pytest.LogCaptureFixture) -> None:
-    run = make_run(LrFinder(start_lr=100.0, end_lr=1e4, iterations=20, apply=True))
+def test_says_that_no_rate_is_found(caplog: pytest.LogCaptureFixture) -> None:
+    run = make_tiny_run(LrFinder(start_lr=100.0, end_lr=1e4, iterations=20, apply=True))
     summary = run.train()
 
     assert summary["plugins"]["lr-finder"]["suggestion"] is None
@@ -271,58 +223,63 @@ def test_says_that_no_rate_is_found(make_run: MakeRun, caplog: pytest.LogCapture
     assert rates_of(run) == {0.1}
 
 
-def test_a_schedule_that_follows_peaks_at_the_rate_that_is_applied(make_run: MakeRun) -> None:
+def test_a_schedule_that_follows_peaks_at_the_rate_that_is_applied() -> None:
     schedule = Schedule(kind="constant", warmup=0.0)
-    run = make_run(LrFinder(iterations=50, apply=True), schedule, lr=1e-4)
+    run = make_tiny_run(LrFinder(iterations=50, apply=True), schedule, lr=1e-4)
     facts = run.train()["plugins"]["lr-finder"]
 
     assert rates_of(run) == {facts["suggestion"]}
 
 
-def test_a_schedule_that_was_planned_before_is_refused(make_run: MakeRun) -> None:
-    run = make_run(Schedule(), LrFinder(iterations=50, apply=True), lr=1e-4)
+def test_a_schedule_of_a_resumed_run_peaks_at_the_rate_that_is_applied() -> None:
+    def plugins() -> list[str | Plugin]:
+        return [LrFinder(iterations=20, apply=True), Schedule(kind="cosine"), "checkpoint"]
+
+    whole = make_run(*plugins(), out=Path("whole"))
+    whole.train()
+    run = train_until(make_run(*plugins()), Events.ITERATION_COMPLETED(once=6))
+    resumed = Run.resume(run.directory.path, loaders=run.loaders)
+    resumed.train()
+
+    assert torch.equal(weights_of(resumed), weights_of(whole))
+
+
+def test_a_schedule_that_was_planned_before_is_refused() -> None:
+    run = make_tiny_run(Schedule(), LrFinder(iterations=50, apply=True), lr=1e-4)
     with pytest.raises(PluginFailedError, match="name lr-finder before"):
         run.train()
 
 
-def test_a_schedule_that_was_planned_before_does_not_disturb_the_search(make_run: MakeRun) -> None:
-    first = make_run(LrFinder(iterations=30), out=Path("first")).train()
-    second = make_run(Schedule(), LrFinder(iterations=30), out=Path("second")).train()
+def test_a_schedule_that_was_planned_before_does_not_disturb_the_search() -> None:
+    first = make_tiny_run(LrFinder(iterations=30), out=Path("first")).train()
+    second = make_tiny_run(Schedule(), LrFinder(iterations=30), out=Path("second")).train()
 
     facts = first["plugins"]["lr-finder"]
     assert second["plugins"]["lr-finder"]["suggestion"] == facts["suggestion"]
 
 
-def test_a_resumed_run_does_not_search_again(make_run: MakeRun, figures: list[Figure]) -> None:
-    def plugins() -> list[Plugin]:
-        return [LrFinder(iterations=20), Checkpoint()]
-
-    run = make_run(*plugins(), epochs=2)
-    run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=1), lambda: run.interrupt())
-    with pytest.raises(RunInterruptedError):
-        run.train()
+def test_a_resumed_run_does_not_search_again(figures: list[Figure]) -> None:
+    run = make_run(LrFinder(iterations=20), "checkpoint")
+    train_until(run, Events.ITERATION_COMPLETED(once=1))
     suggestion = run.plugins["lr-finder"].summary()["suggestion"]
-    resumed = Run.resume(
-        run.directory.path, plugins=plugins(), model=TinyModel(), loaders=run.loaders
-    )
-    summary = resumed.train()
+    summary = Run.resume(run.directory.path, loaders=run.loaders).train()
 
     assert len(figures) == 1
     assert summary["plugins"]["lr-finder"]["suggestion"] == suggestion
 
 
-def test_weights_that_two_layers_share_are_shared_in_the_copy(make_run: MakeRun) -> None:
+def test_weights_that_two_layers_share_are_shared_in_the_copy() -> None:
     first, second = nn.Linear(10, 10), nn.Linear(10, 10)
     second.weight = first.weight
     model = nn.Sequential(nn.Linear(784, 10), first, nn.Tanh(), second, nn.LogSoftmax(dim=1))
-    summary = make_run(LrFinder(iterations=50), model=model).train()
+    summary = make_tiny_run(LrFinder(iterations=50), model=model).train()
 
     assert summary["plugins"]["lr-finder"]["suggestion"] is not None
 
 
-def test_refuses_to_search_backwards(make_run: MakeRun) -> None:
+def test_refuses_to_search_backwards() -> None:
     with pytest.raises(ConfigError, match=r"lr-finder\.start_lr: 1 is not below end_lr, 0\.1"):
-        make_run(LrFinder(start_lr=1.0, end_lr=0.1))
+        make_tiny_run(LrFinder(start_lr=1.0, end_lr=0.1))
 
 
 @pytest.mark.parametrize("options", [{"start_lr": 0.0}, {"end_lr": 0.0}, {"iterations": 9}])

@@ -2,76 +2,40 @@
 
 import importlib.util
 import os
-import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import MakeBatches, MakeConfig
-from ignite.engine import Engine, Events
+from helpers import (
+    Curves,
+    MeasureOften,
+    Rates,
+    keep_mlflow_here,
+    make_run,
+    recorded_curves,
+    train_until,
+)
+from ignite.engine import Events
 from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.checkpoint import Checkpoint
 from ignite_threenet_plugins.mlflow import Mlflow
 from ignite_threenet_plugins.plot import Plot
 from ignite_threenet_plugins.schedule import Schedule
 
-from ignite_threenet import ConfigError, DivergedError, Plugin, Run, RunInterruptedError
-from ignite_threenet.testing import assert_contract, assert_observes_only, assert_resumes
+from ignite_threenet import ConfigError, DivergedError, Plugin, Run
 
 mlflow = pytest.importorskip("mlflow", reason="the extra 'mlflow' is not installed")
 
-MakeRun = Callable[..., Run]
-Points = list[tuple[int, float]]
-
-
-class Rates(Plugin):
-    """Notes the rate that each epoch's last step is taken with."""
-
-    def attach(self, run: Run) -> None:
-        self.last: dict[int, float] = {}
-        run.trainer.add_event_handler(Events.STARTED, self._start, run)
-
-    def _start(self, trainer: Engine, run: Run) -> None:
-        trainer.add_event_handler(Events.ITERATION_STARTED, self._note, run)
-
-    def _note(self, trainer: Engine, run: Run) -> None:
-        self.last[trainer.state.epoch] = run.optimizer.param_groups[0]["lr"]
-
-
-class MeasureOften(Plugin):
-    """Measures in the midst of each epoch, and at its end."""
-
-    def attach(self, run: Run) -> None:
-        event = Events.ITERATION_COMPLETED(every=3) | Events.EPOCH_COMPLETED
-        run.trainer.add_event_handler(event, lambda: run.evaluate("test"))
-
 
 @pytest.fixture(autouse=True)
-def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Use a store of plain files in the test's directory, which is made in no time.
-
-    MLflow 3 wants its users to say that they know it to be no longer developed.
-    """
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+def _own_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    keep_mlflow_here(monkeypatch)
     yield
     assert mlflow.active_run() is None
     mlflow.set_tracking_uri(None)
-
-
-@pytest.fixture
-def make_run(make_batches: MakeBatches, make_config: MakeConfig) -> MakeRun:
-    """Make a run of three epochs of four iterations."""
-
-    def make(*plugins: Any, **options: Any) -> Run:
-        loaders = {"train": make_batches(), "test": make_batches(count=2, seed=1)}
-        return Run(make_config(**options), plugins, loaders=loaders)
-
-    return make
 
 
 def logged(run: Run) -> Any:
@@ -79,7 +43,7 @@ def logged(run: Run) -> Any:
     return mlflow.MlflowClient().get_run(run.plugins["mlflow"].summary()["run_id"])
 
 
-def curves(run: Run) -> dict[str, Points]:
+def curves(run: Run) -> Curves:
     found, client = logged(run), mlflow.MlflowClient()
     histories = {
         name: client.get_metric_history(found.info.run_id, name) for name in found.data.metrics
@@ -87,37 +51,24 @@ def curves(run: Run) -> dict[str, Points]:
     return {name: sorted((p.step, p.value) for p in points) for name, points in histories.items()}
 
 
-def expected_curves(run: Run) -> dict[str, Points]:
-    """Say what the history holds, but for the rates."""
-    found = {"train/loss": [(each.epoch, each.loss) for each in run.history.epochs]}
-    for each in run.history.measurements:
-        kind = "final" if each.final else "measured"
-        for name, value in each.metrics.items():
-            found.setdefault(f"{kind}/{each.split}/{name}", []).append((each.epoch, value))
-    return {name: sorted(points) for name, points in found.items()}
+def sorted_curves(run: Run) -> Curves:
+    """Say what the history holds, sorted as curves() are."""
+    return {name: sorted(points) for name, points in recorded_curves(run).items()}
 
 
-def stop_at(run: Run, iteration: int) -> Run:
-    event = Events.ITERATION_COMPLETED(once=iteration)
-    run.trainer.add_event_handler(event, lambda: run.interrupt())
-    with pytest.raises(RunInterruptedError):
-        run.train()
-    return run
-
-
-def test_logs_each_epoch_each_measurement_and_the_final_test(make_run: MakeRun) -> None:
+def test_logs_each_epoch_each_measurement_and_the_final_test() -> None:
     rates = Rates()
     run = make_run(rates, Accuracy(every=2), Mlflow(), Schedule())
     summary = run.train()
 
     found = curves(run)
     assert found.pop("train/lr") == sorted(rates.last.items())
-    assert found == expected_curves(run)
+    assert found == sorted_curves(run)
     assert [step for step, _ in found["measured/train/accuracy"]] == [2, 3]
     assert found["final/test/accuracy"] == [(3, summary["test"]["accuracy"])]
 
 
-def test_logs_the_options_and_where_its_run_is(make_run: MakeRun) -> None:
+def test_logs_the_options_and_where_its_run_is() -> None:
     run = make_run(Accuracy(every=2), Mlflow(experiment="digits"), lr=0.05, device="cpu")
     summary = run.train()
 
@@ -130,7 +81,7 @@ def test_logs_the_options_and_where_its_run_is(make_run: MakeRun) -> None:
     assert (run.directory.path / "mlflow.txt").read_text() == f"{found.info.run_id}\n"
 
 
-def test_an_experiment_is_made_once_and_not_for_the_whole_process(make_run: MakeRun) -> None:
+def test_an_experiment_is_made_once_and_not_for_the_whole_process() -> None:
     first = make_run(Mlflow(experiment="digits"), out=Path("first"))
     second = make_run(Mlflow(experiment="digits"), out=Path("second"))
     third = make_run(Mlflow(), out=Path("third"))
@@ -142,7 +93,7 @@ def test_an_experiment_is_made_once_and_not_for_the_whole_process(make_run: Make
     assert mlflow.get_experiment(ids[2]).name == "Default"
 
 
-def test_an_address_of_its_own_is_forgotten_afterwards(make_run: MakeRun, tmp_path: Path) -> None:
+def test_an_address_of_its_own_is_forgotten_afterwards(tmp_path: Path) -> None:
     environment, before = dict(os.environ), mlflow.get_tracking_uri()
     run = make_run(Mlflow(tracking_uri="elsewhere"))
     run.train()
@@ -158,9 +109,7 @@ def test_an_address_of_its_own_is_forgotten_afterwards(make_run: MakeRun, tmp_pa
     ("error", "status"),
     [(RuntimeError, "FAILED"), (KeyboardInterrupt, "KILLED"), (DivergedError, "FAILED")],
 )
-def test_the_status_says_how_the_run_ended(
-    make_run: MakeRun, error: type[BaseException], status: str
-) -> None:
+def test_the_status_says_how_the_run_ended(error: type[BaseException], status: str) -> None:
     def fail() -> None:
         if error is not DivergedError:
             raise error
@@ -177,7 +126,7 @@ def test_the_status_says_how_the_run_ended(
 
 
 @pytest.mark.parametrize("artifacts", [True, False])
-def test_logs_the_pictures_where_they_are_wanted(make_run: MakeRun, artifacts: bool) -> None:
+def test_logs_the_pictures_where_they_are_wanted(artifacts: bool) -> None:
     run = make_run(Accuracy(), Mlflow(artifacts=artifacts), Plot())
     run.train()
 
@@ -187,13 +136,13 @@ def test_logs_the_pictures_where_they_are_wanted(make_run: MakeRun, artifacts: b
 
 
 @pytest.mark.parametrize("iteration", [5, 7, 8])
-def test_a_resumed_run_goes_on_with_its_run_of_mlflow(make_run: MakeRun, iteration: int) -> None:
+def test_a_resumed_run_goes_on_with_its_run_of_mlflow(iteration: int) -> None:
     def plugins() -> list[Plugin]:
         return [Schedule(), MeasureOften(), Mlflow(), Checkpoint()]
 
     whole = make_run(*plugins(), out=Path("whole"))
     whole.train()
-    run = stop_at(make_run(*plugins()), iteration)
+    run = train_until(make_run(*plugins()), Events.ITERATION_COMPLETED(once=iteration))
     first = logged(run)
     resumed = Run.resume(run.directory.path, plugins=plugins(), loaders=run.loaders)
     resumed.train()
@@ -203,7 +152,7 @@ def test_a_resumed_run_goes_on_with_its_run_of_mlflow(make_run: MakeRun, iterati
     assert curves(resumed) == curves(whole)
 
 
-def test_no_step_that_was_logged_after_the_checkpoint_is_logged_again(make_run: MakeRun) -> None:
+def test_no_step_that_was_logged_after_the_checkpoint_is_logged_again() -> None:
     def plugins() -> list[Plugin]:
         return [MeasureOften(), Mlflow(), Checkpoint(seconds=0)]
 
@@ -220,13 +169,10 @@ def test_no_step_that_was_logged_after_the_checkpoint_is_logged_again(make_run: 
     assert curves(resumed) == before
 
 
-def test_a_run_may_get_more_epochs(make_run: MakeRun) -> None:
-    def plugins() -> list[Plugin]:
-        return [Mlflow(), Checkpoint()]
-
-    run = make_run(*plugins())
+def test_a_run_may_get_more_epochs() -> None:
+    run = make_run("mlflow", "checkpoint")
     run.train()
-    longer = Run.resume(run.directory.path, epochs=5, plugins=plugins(), loaders=run.loaders)
+    longer = Run.resume(run.directory.path, epochs=5, loaders=run.loaders)
     summary = longer.train()
 
     assert summary["detached"] == {}
@@ -235,12 +181,12 @@ def test_a_run_may_get_more_epochs(make_run: MakeRun) -> None:
 
 
 def test_a_run_whose_first_part_was_not_logged_is_logged_whole(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(mlflow, "start_run", _fail)
-        run = stop_at(make_run(Mlflow(), Checkpoint()), 5)
-    resumed = Run.resume(run.directory.path, plugins=[Mlflow(), Checkpoint()], loaders=run.loaders)
+        run = train_until(make_run("mlflow", "checkpoint"), Events.ITERATION_COMPLETED(once=5))
+    resumed = Run.resume(run.directory.path, loaders=run.loaders)
     resumed.train()
 
     assert [step for step, _ in curves(resumed)["train/loss"]] == [1, 2, 3]
@@ -250,9 +196,7 @@ def _fail(*arguments: object, **options: object) -> None:
     raise OSError("no server")
 
 
-def test_a_store_that_fails_does_not_stop_the_run(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_fails_does_not_stop_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(Mlflow())
     run.trainer.add_event_handler(
         Events.EPOCH_COMPLETED(once=1), lambda: monkeypatch.setattr(mlflow, "log_metrics", _fail)
@@ -266,16 +210,14 @@ def test_a_store_that_fails_does_not_stop_the_run(
     assert logged(run).info.status == "FINISHED"
 
 
-def test_a_folder_that_mlflow_refuses_is_said(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_mlflow_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
     summary = make_run(Mlflow(tracking_uri="refused")).train()
 
     assert "MLFLOW_ALLOW_FILE_STORE=true" in summary["detached"]["mlflow"]
 
 
-def test_lies_within_a_run_that_a_script_has_opened(make_run: MakeRun) -> None:
+def test_lies_within_a_run_that_a_script_has_opened() -> None:
     run = make_run(Mlflow())
     with mlflow.start_run() as outer:
         run.train()
@@ -285,7 +227,7 @@ def test_lies_within_a_run_that_a_script_has_opened(make_run: MakeRun) -> None:
     assert mlflow.get_run(outer.info.run_id).data.metrics == {}
 
 
-def test_a_metric_whose_name_mlflow_refuses_gets_another(make_run: MakeRun) -> None:
+def test_a_metric_whose_name_mlflow_refuses_gets_another() -> None:
     run = make_run(Mlflow())
     test = run.evaluators["test"]
     test.add_event_handler(
@@ -305,7 +247,7 @@ def test_a_metric_whose_name_mlflow_refuses_gets_another(make_run: MakeRun) -> N
     reason="MLflow's databases need sqlalchemy and alembic",
 )
 def test_mlflows_own_default_is_a_database_that_needs_no_server(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name)
@@ -316,18 +258,10 @@ def test_mlflows_own_default_is_a_database_that_needs_no_server(
     assert summary["detached"] == {}
     assert (tmp_path / "mlflow.db").is_file()
     assert found.pop("train/lr") == [(1, 0.1), (2, 0.1), (3, 0.1)]
-    assert found == expected_curves(run)
+    assert found == sorted_curves(run)
 
 
-def test_a_run_that_does_not_train_logs_nothing(make_run: MakeRun, tmp_path: Path) -> None:
-    make_run(Mlflow()).close()
-
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_says_how_to_install_what_is_missing(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_says_how_to_install_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(ConfigError) as raised:
         make_run(Mlflow())
@@ -335,17 +269,3 @@ def test_says_how_to_install_what_is_missing(
     assert str(raised.value) == (
         "mlflow: needs the package mlflow: pip install 'ignite-threenet[mlflow]'"
     )
-
-
-def test_keeps_the_contract() -> None:
-    assert_contract(Mlflow)
-    assert_resumes(Mlflow)
-    assert_observes_only(Mlflow)
-
-
-def test_draws_no_random_number(make_run: MakeRun) -> None:
-    make_run(out=Path("without")).train()
-    without = random.getstate()
-    make_run(Mlflow(), out=Path("with")).train()
-
-    assert random.getstate() == without

@@ -1,23 +1,19 @@
 """Tests of the plugin `plot`."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import MakeBatches, MakeConfig
+from helpers import collect_figures, make_run, train_until
 from ignite.engine import Events
 from ignite_threenet_plugins.accuracy import Accuracy
-from ignite_threenet_plugins.checkpoint import Checkpoint
 from ignite_threenet_plugins.plot import Plot
 from matplotlib.figure import Figure
 
-from ignite_threenet import DivergedError, OptionError, PluginFailedError, Run, RunInterruptedError
-
-MakeRun = Callable[..., Run]
+from ignite_threenet import DivergedError, OptionError, PluginFailedError, Run
 
 
 @dataclass(frozen=True)
@@ -30,33 +26,21 @@ class Picture:
     curves: dict[str, tuple[list[float], list[float]]]
 
 
-@pytest.fixture
-def pictures(monkeypatch: pytest.MonkeyPatch) -> list[Picture]:
-    """Collect the pictures instead of rendering them."""
-    drawn: list[Picture] = []
-
-    def collect(figure: Figure, file: IO[bytes], **options: object) -> None:
-        (axes,) = figure.axes
-        curves = {
-            str(line.get_label()): (
-                np.asarray(line.get_xdata()).tolist(),
-                np.asarray(line.get_ydata()).tolist(),
-            )
-            for line in axes.get_lines()
-        }
-        drawn.append(Picture(axes.get_title(), axes.get_xlabel(), axes.get_ylabel(), curves))
-
-    monkeypatch.setattr(Figure, "savefig", collect)
-    return drawn
+def look_at(figure: Figure) -> Picture:
+    (axes,) = figure.axes
+    curves = {
+        str(line.get_label()): (
+            np.asarray(line.get_xdata()).tolist(),
+            np.asarray(line.get_ydata()).tolist(),
+        )
+        for line in axes.get_lines()
+    }
+    return Picture(axes.get_title(), axes.get_xlabel(), axes.get_ylabel(), curves)
 
 
 @pytest.fixture
-def make_run(make_batches: MakeBatches, make_config: MakeConfig) -> MakeRun:
-    def make(*plugins: Any, **options: Any) -> Run:
-        loaders = {"train": make_batches(), "test": make_batches(count=2, seed=1)}
-        return Run(make_config(**options), plugins, loaders=loaders)
-
-    return make
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    return collect_figures(monkeypatch)
 
 
 def written(run: Run) -> set[str]:
@@ -72,7 +56,7 @@ MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
 
 
 @pytest.mark.parametrize("format", ["png", "svg", "pdf"])
-def test_writes_a_picture_of_each_format(make_run: MakeRun, format: Any) -> None:
+def test_writes_a_picture_of_each_format(format: Any) -> None:
     run = make_run(Accuracy(), Plot(format=format))
     summary = run.train()
 
@@ -88,11 +72,11 @@ def test_refuses_options_out_of_range(option: dict[str, Any]) -> None:
         Plot(**option)
 
 
-def test_the_loss_is_drawn_for_each_epoch(make_run: MakeRun, pictures: list[Picture]) -> None:
+def test_the_loss_is_drawn_for_each_epoch(figures: list[Figure]) -> None:
     run = make_run(Plot())
     run.train()
 
-    (picture,) = pictures
+    (picture,) = map(look_at, figures)
     epochs = run.history.epochs
     assert (picture.x_label, picture.y_label) == ("epoch", "training loss (nats per sample)")
     assert picture.curves == {
@@ -101,33 +85,27 @@ def test_the_loss_is_drawn_for_each_epoch(make_run: MakeRun, pictures: list[Pict
     }
 
 
-def test_the_title_of_the_loss_says_the_lowest_and_when(
-    make_run: MakeRun, pictures: list[Picture]
-) -> None:
+def test_the_title_of_the_loss_says_the_lowest_and_when(figures: list[Figure]) -> None:
     run = make_run(Plot())
     run.train()
 
     lowest = min(run.history.epochs, key=lambda epoch: epoch.loss)
-    assert pictures[0].title == (
+    assert look_at(figures[0]).title == (
         f"custom: lowest mean loss {lowest.loss:.4g} at epoch {lowest.epoch}"
     )
 
 
-def test_the_accuracy_is_drawn_in_percent_for_each_measurement(
-    make_run: MakeRun, pictures: list[Picture]
-) -> None:
+def test_the_accuracy_is_drawn_in_percent_for_each_measurement(figures: list[Figure]) -> None:
     run = make_run(Accuracy(every=2), Plot())
     run.train()
 
-    picture = pictures[1]
+    picture = look_at(figures[1])
     percents = [100 * each.metrics["accuracy"] for each in run.history.of_split("train")]
     assert (picture.x_label, picture.y_label) == ("epoch", "accuracy (% of samples)")
     assert picture.curves == {"train": ([2, 3], percents)}
 
 
-def test_the_title_of_the_accuracy_says_the_best_of_each_split(
-    make_run: MakeRun, pictures: list[Picture]
-) -> None:
+def test_the_title_of_the_accuracy_says_the_best_of_each_split(figures: list[Figure]) -> None:
     run = make_run(Accuracy(every=1), Plot())
     run.trainer.add_event_handler(Events.EPOCH_STARTED(once=3), lambda: run.evaluate("test"))
     run.train()
@@ -135,79 +113,66 @@ def test_the_title_of_the_accuracy_says_the_best_of_each_split(
     train, test = run.history.best("train"), run.history.best("test")
     assert train is not None
     assert test is not None
-    assert list(pictures[1].curves) == ["train", "test"]
-    assert pictures[1].title == (
+    assert list(look_at(figures[1]).curves) == ["train", "test"]
+    assert look_at(figures[1]).title == (
         f"custom: best accuracy on train {train.metrics['accuracy']:.3%} at epoch {train.epoch}, "
         f"test {test.metrics['accuracy']:.3%} at epoch 3"
     )
 
 
-def test_no_accuracy_is_drawn_where_none_was_measured(
-    make_run: MakeRun, pictures: list[Picture]
-) -> None:
+def test_no_accuracy_is_drawn_where_none_was_measured(figures: list[Figure]) -> None:
     run = make_run(Plot())
     run.train()
 
     assert written(run) == {"loss.png"}
 
 
-def test_draws_once_at_the_end_by_default(make_run: MakeRun, pictures: list[Picture]) -> None:
+def test_draws_once_at_the_end_by_default(figures: list[Figure]) -> None:
     make_run(Accuracy(every=1), Plot()).train()
 
-    assert [picture.y_label.split()[0] for picture in pictures] == ["training", "accuracy"]
+    assert [picture.y_label.split()[0] for picture in map(look_at, figures)] == [
+        "training",
+        "accuracy",
+    ]
 
 
-def test_draws_every_few_epochs_where_that_is_asked_for(
-    make_run: MakeRun, pictures: list[Picture]
-) -> None:
+def test_draws_every_few_epochs_where_that_is_asked_for(figures: list[Figure]) -> None:
     make_run(Plot(every=2), epochs=5).train()
 
-    assert [picture.curves["last batch"][0] for picture in pictures] == [
+    assert [picture.curves["last batch"][0] for picture in map(look_at, figures)] == [
         [1, 2],
         [1, 2, 3, 4],
         [1, 2, 3, 4, 5],
     ]
 
 
-def test_draws_nothing_when_the_run_is_stopped_at_once(
-    make_run: MakeRun, pictures: list[Picture]
-) -> None:
+def test_draws_nothing_when_the_run_is_stopped_at_once(figures: list[Figure]) -> None:
     run = make_run(Accuracy(every=1), Plot())
     run.trainer.add_event_handler(Events.EPOCH_STARTED(once=3), interrupt)
     with pytest.raises(KeyboardInterrupt):
         run.train()
 
-    assert pictures == []
+    assert figures == []
 
 
-def test_draws_nothing_when_the_run_is_interrupted(
-    make_run: MakeRun, pictures: list[Picture]
-) -> None:
+def test_draws_nothing_when_the_run_is_interrupted(figures: list[Figure]) -> None:
     run = make_run(Accuracy(every=1), Plot())
-    run.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=2), lambda: run.interrupt())
-    with pytest.raises(RunInterruptedError):
-        run.train()
+    train_until(run, Events.EPOCH_COMPLETED(once=2))
 
     assert [epoch.epoch for epoch in run.history.epochs] == [1, 2]
-    assert pictures == []
+    assert figures == []
 
 
-def test_a_resumed_run_draws_all_its_epochs(make_run: MakeRun, pictures: list[Picture]) -> None:
-    run = make_run(Checkpoint(), Plot())
-    run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=7), lambda: run.interrupt())
-    with pytest.raises(RunInterruptedError):
-        run.train()
+def test_a_resumed_run_draws_all_its_epochs(figures: list[Figure]) -> None:
+    run = train_until(make_run("checkpoint", "plot"), Events.ITERATION_COMPLETED(once=7))
 
-    loaders = {"train": run.loaders["train"], "test": run.loaders["test"]}
-    Run.resume(run.directory.path, loaders=loaders).train()
+    Run.resume(run.directory.path, loaders=run.loaders).train()
 
-    (picture,) = pictures
+    (picture,) = map(look_at, figures)
     assert picture.curves["last batch"][0] == [1, 2, 3]
 
 
-def test_draws_what_there_is_when_the_run_diverges(
-    make_run: MakeRun, pictures: list[Picture]
-) -> None:
+def test_draws_what_there_is_when_the_run_diverges(figures: list[Figure]) -> None:
     def spoil() -> None:
         with torch.no_grad():
             next(run.model.parameters()).fill_(torch.nan)
@@ -218,12 +183,10 @@ def test_draws_what_there_is_when_the_run_diverges(
         run.train()
 
     assert written(run) == {"loss.png"}
-    assert pictures[0].curves["last batch"][0] == [1, 2]
+    assert look_at(figures[0]).curves["last batch"][0] == [1, 2]
 
 
-def test_draws_nothing_where_no_epoch_was_finished(
-    make_run: MakeRun, pictures: list[Picture]
-) -> None:
+def test_draws_nothing_where_no_epoch_was_finished(figures: list[Figure]) -> None:
     def fail() -> None:
         raise RuntimeError("no data")
 
@@ -232,11 +195,11 @@ def test_draws_nothing_where_no_epoch_was_finished(
     with pytest.raises(RuntimeError, match="no data"):
         run.train()
 
-    assert pictures == []
+    assert figures == []
     assert run.attachments[-1].failure is None
 
 
-def test_needs_no_pyplot(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_needs_no_pyplot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # makes importing it an error
     run = make_run(Accuracy(), Plot())
     summary = run.train()
@@ -247,14 +210,14 @@ def test_needs_no_pyplot(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def broken_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(figure: Figure, file: IO[bytes], **options: object) -> None:
+    def fail(*arguments: object, **options: object) -> None:
         raise RuntimeError("no fonts")
 
     monkeypatch.setattr(Figure, "savefig", fail)
 
 
 @pytest.mark.usefixtures("broken_drawing")
-def test_a_failure_to_draw_does_not_stop_the_run(make_run: MakeRun) -> None:
+def test_a_failure_to_draw_does_not_stop_the_run() -> None:
     summary = make_run(Plot(every=1)).train()
 
     assert (summary["status"], summary["epochs"]) == ("completed", 3)
@@ -265,19 +228,7 @@ def test_a_failure_to_draw_does_not_stop_the_run(make_run: MakeRun) -> None:
 
 
 @pytest.mark.usefixtures("broken_drawing")
-def test_a_failure_to_draw_stops_a_strict_run(make_run: MakeRun) -> None:
+def test_a_failure_to_draw_stops_a_strict_run() -> None:
     run = make_run(Plot(every=1), strict=True)
     with pytest.raises(PluginFailedError, match="no fonts"):
         run.train()
-
-
-def test_drawing_changes_nothing_of_the_training(
-    make_run: MakeRun, pictures: list[Picture]
-) -> None:
-    without, with_plot = make_run(out="without"), make_run(Plot(every=1), out="with")
-    without.train()
-    with_plot.train()
-
-    weights, others = without.model.state_dict(), with_plot.model.state_dict()
-    assert pictures
-    assert all(torch.equal(weights[name], others[name]) for name in weights)

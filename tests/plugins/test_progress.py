@@ -2,18 +2,19 @@
 
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
-from conftest import Batches, MakeBatches, MakeConfig
+from conftest import Clock
+from helpers import SlowLoader, make_run
 from ignite.engine import Events
 from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.progress import Progress
-from torch import Tensor
+from tqdm import tqdm
 
 from ignite_threenet import OptionError, Run
+from ignite_threenet.testing import assert_observes_only, tiny_loaders
 
 MakeRun = Callable[..., Run]
 OpenTerminal = Callable[[], "Terminal"]
@@ -25,33 +26,16 @@ class Terminal(io.StringIO):
         return True
 
 
-class SlowLoader:
-    """Takes a second for each batch, by the clock that a test has in hand."""
-
-    def __init__(self, batches: Batches) -> None:
-        self.now = 100.0
-        self._batches = batches
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in self._batches:
-            self.now += 1.0
-            yield batch
-
-
 @pytest.fixture
-def make_run(
-    make_batches: MakeBatches, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
-) -> MakeRun:
+def make_slow_run(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
     """Make a run whose epochs take 4 s each, measurements included in none of them."""
+    clock.take(100.0)
+    monkeypatch.setattr("time.monotonic", lambda: clock.now)
 
-    def make(*plugins: Any, **options: Any) -> Run:
-        loader = SlowLoader(make_batches())
-        monkeypatch.setattr("time.monotonic", lambda: loader.now)
-        loaders: dict[str, Any] = {"train": loader, "test": make_batches(count=2, seed=1)}
-        return Run(make_config(**options), plugins, loaders=loaders)
+    def make(*plugins: Any, batch_seconds: float = 1.0, **options: Any) -> Run:
+        loaders = tiny_loaders()
+        slow = SlowLoader(loaders["train"], clock, batch_seconds)
+        return make_run(*plugins, loaders=loaders | {"train": slow}, **options)
 
     return make
 
@@ -80,9 +64,9 @@ def shown_epochs(text: str) -> list[int]:
 
 
 def test_a_line_tells_the_loss_the_pace_and_what_is_left(
-    make_run: MakeRun, capsys: Capture
+    make_slow_run: MakeRun, capsys: Capture
 ) -> None:
-    run = make_run(Progress(interval_s=0.0))
+    run = make_slow_run(Progress(interval_s=0.0))
     run.train()
 
     losses = [epoch.loss for epoch in run.history.epochs]
@@ -93,10 +77,20 @@ def test_a_line_tells_the_loss_the_pace_and_what_is_left(
     ]
 
 
-def test_a_line_tells_the_accuracy_that_was_just_measured(
-    make_run: MakeRun, capsys: Capture
+def test_the_pace_counts_from_the_start_of_the_training(
+    make_slow_run: MakeRun, clock: Clock, capsys: Capture
 ) -> None:
-    run = make_run(Accuracy(every=1, split="test"), Progress(interval_s=0.0))
+    run = make_slow_run(Progress(), epochs=1)
+    clock.take(1000.0)
+    run.train()
+
+    assert ", 4.00 s an epoch," in capsys.readouterr().err
+
+
+def test_a_line_tells_the_accuracy_that_was_just_measured(
+    make_slow_run: MakeRun, capsys: Capture
+) -> None:
+    run = make_slow_run(Accuracy(every=1, split="test"), Progress(interval_s=0.0))
     run.train()
 
     accuracies = [each.metrics["accuracy"] for each in run.history.of_split("test")]
@@ -107,9 +101,9 @@ def test_a_line_tells_the_accuracy_that_was_just_measured(
 
 
 def test_the_last_line_tells_the_last_accuracy_also_where_progress_comes_first(
-    make_run: MakeRun, capsys: Capture
+    make_slow_run: MakeRun, capsys: Capture
 ) -> None:
-    run = make_run(Progress(), Accuracy(every=1, split="test"))
+    run = make_slow_run(Progress(), Accuracy(every=1, split="test"))
     run.train()
 
     accuracy = run.history.of_split("test")[-1].metrics["accuracy"]
@@ -128,23 +122,23 @@ def test_the_last_line_tells_the_last_accuracy_also_where_progress_comes_first(
     ],
 )
 def test_there_is_a_line_for_the_first_epoch_the_last_and_now_and_then(
-    make_run: MakeRun, capsys: Capture, interval_s: float, epochs: list[int]
+    make_slow_run: MakeRun, capsys: Capture, interval_s: float, epochs: list[int]
 ) -> None:
-    make_run(Progress(interval_s=interval_s), epochs=7).train()
+    make_slow_run(Progress(interval_s=interval_s), epochs=7).train()
 
     assert shown_epochs(capsys.readouterr().err) == epochs
 
 
-def test_a_run_of_one_epoch_gets_one_line(make_run: MakeRun, capsys: Capture) -> None:
-    make_run(Progress(), epochs=1).train()
+def test_a_run_of_one_epoch_gets_one_line(make_slow_run: MakeRun, capsys: Capture) -> None:
+    make_slow_run(Progress(), epochs=1).train()
 
     assert shown_epochs(capsys.readouterr().err) == [1]
 
 
 def test_lines_have_nothing_that_only_a_terminal_understands(
-    make_run: MakeRun, capsys: Capture
+    make_slow_run: MakeRun, capsys: Capture
 ) -> None:
-    make_run(Accuracy(every=1), Progress(interval_s=0.0)).train()
+    make_slow_run(Accuracy(every=1), Progress(interval_s=0.0)).train()
     text = capsys.readouterr().err
 
     assert text.isascii()
@@ -160,9 +154,11 @@ def test_refuses_a_negative_interval() -> None:
 # On a terminal
 
 
-def test_bars_show_the_epochs_and_the_loss(make_run: MakeRun, open_terminal: OpenTerminal) -> None:
+def test_bars_show_the_epochs_and_the_loss(
+    make_slow_run: MakeRun, open_terminal: OpenTerminal
+) -> None:
     terminal = open_terminal()
-    run = make_run(Progress())
+    run = make_slow_run(Progress())
     run.train()
 
     last_line = terminal.getvalue().splitlines()[-1]
@@ -172,10 +168,10 @@ def test_bars_show_the_epochs_and_the_loss(make_run: MakeRun, open_terminal: Ope
 
 
 def test_the_bar_of_an_epoch_shows_the_loss_of_its_batches(
-    make_run: MakeRun, open_terminal: OpenTerminal
+    make_slow_run: MakeRun, open_terminal: OpenTerminal
 ) -> None:
     terminal = open_terminal()
-    run = make_run(Progress())
+    run = make_slow_run(Progress())
     shown: list[str] = []
     run.trainer.add_event_handler(
         Events.ITERATION_COMPLETED,
@@ -188,21 +184,39 @@ def test_the_bar_of_an_epoch_shows_the_loss_of_its_batches(
     assert shown[3] in text
 
 
-def test_bars_show_the_accuracy(make_run: MakeRun, open_terminal: OpenTerminal) -> None:
+@pytest.mark.parametrize(("batch_seconds", "readings"), [(0.0, 1), (1.0, 12)])
+def test_the_loss_of_a_batch_is_not_read_more_often_than_it_is_shown(
+    make_slow_run: MakeRun,
+    open_terminal: OpenTerminal,
+    monkeypatch: pytest.MonkeyPatch,
+    batch_seconds: float,
+    readings: int,
+) -> None:
+    def note(bar: object, facts: object = None, *, loss: str = "", refresh: bool = True) -> None:
+        if loss:
+            read.append(loss)
+
+    read: list[str] = []
+    monkeypatch.setattr(tqdm, "set_postfix", note)
+    open_terminal()
+    make_slow_run(Progress(), batch_seconds=batch_seconds).train()
+
+    assert len(read) == readings
+
+
+def test_bars_show_the_accuracy(make_slow_run: MakeRun, open_terminal: OpenTerminal) -> None:
     terminal = open_terminal()
-    run = make_run(Accuracy(every=1), Progress())
+    run = make_slow_run(Accuracy(every=1), Progress())
     run.train()
 
     last = run.history.of_split("train")[-1].metrics["accuracy"]
     assert f"train accuracy={last:.3%}" in terminal.getvalue().splitlines()[-1]
 
 
-def test_a_loader_of_unknown_length_has_a_bar_too(
-    make_batches: MakeBatches, make_config: MakeConfig, open_terminal: OpenTerminal
-) -> None:
+def test_a_loader_of_unknown_length_has_a_bar_too(open_terminal: OpenTerminal) -> None:
     terminal = open_terminal()
-    run = Run(make_config(epochs=1), [Progress()], loaders={"train": iter(make_batches())})
-    summary = run.train()
+    loaders = {"train": iter(tiny_loaders()["train"])}
+    summary = make_run(Progress(), epochs=1, loaders=loaders).train()
 
     assert summary["detached"] == {}
     assert "training: 100%" in terminal.getvalue()
@@ -210,13 +224,13 @@ def test_a_loader_of_unknown_length_has_a_bar_too(
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_bars_are_closed_after_an_error(
-    make_run: MakeRun, open_terminal: OpenTerminal, error: type[BaseException]
+    make_slow_run: MakeRun, open_terminal: OpenTerminal, error: type[BaseException]
 ) -> None:
     def fail() -> None:
         raise error
 
     terminal = open_terminal()
-    run = make_run(Progress())
+    run = make_slow_run(Progress())
     run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=6), fail)
     with pytest.raises(error):
         run.train()
@@ -227,10 +241,10 @@ def test_bars_are_closed_after_an_error(
 
 
 def test_nothing_is_left_to_close_where_training_never_started(
-    make_run: MakeRun, open_terminal: OpenTerminal
+    make_slow_run: MakeRun, open_terminal: OpenTerminal
 ) -> None:
     open_terminal()
-    run = make_run(Progress())
+    run = make_slow_run(Progress())
     run.trainer.add_event_handler(Events.STARTED, interrupt)
     with pytest.raises(KeyboardInterrupt):
         run.train()
@@ -243,14 +257,14 @@ def test_nothing_is_left_to_close_where_training_never_started(
 
 @pytest.mark.parametrize("make_screen", [Terminal, io.StringIO])
 def test_standard_output_is_left_to_results(
-    make_run: MakeRun,
+    make_slow_run: MakeRun,
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
     make_screen: type[io.StringIO],
 ) -> None:
     screen = make_screen()
     monkeypatch.setattr(sys, "stderr", screen)
-    make_run(Accuracy(every=1), Progress()).train()
+    make_slow_run(Accuracy(every=1), Progress()).train()
 
     assert screen.getvalue() != ""
     assert capsys.readouterr().out == ""
@@ -258,14 +272,10 @@ def test_standard_output_is_left_to_results(
 
 @pytest.mark.parametrize("make_screen", [Terminal, io.StringIO])
 def test_showing_progress_changes_nothing_of_the_training(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, make_screen: type[io.StringIO]
+    monkeypatch: pytest.MonkeyPatch, make_screen: type[io.StringIO]
 ) -> None:
     screen = make_screen()
     monkeypatch.setattr(sys, "stderr", screen)
-    without, watched = make_run(out="without"), make_run(Progress(), out="with")
-    without.train()
-    watched.train()
+    assert_observes_only(Progress)
 
-    weights, others = without.model.state_dict(), watched.model.state_dict()
     assert screen.getvalue() != ""
-    assert all(torch.equal(weights[name], others[name]) for name in weights)

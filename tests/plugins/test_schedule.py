@@ -7,20 +7,16 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-import torch
-from conftest import Batches, MakeBatches, MakeConfig
+from helpers import make_run, train_until
 from ignite.engine import Engine, Events
-from ignite_threenet_plugins.checkpoint import Checkpoint
 from ignite_threenet_plugins.schedule import Schedule
-from torch import nn
 
-from ignite_threenet import OptionError, Plugin, PluginFailedError, Run, RunInterruptedError
+from ignite_threenet import OptionError, Plugin, PluginFailedError, Run
+from ignite_threenet.engines import Batch
+from ignite_threenet.testing import assert_observes_only, tiny_loaders
 
 PEAK = 0.1
 KINDS = ("one-cycle", "cosine", "linear", "step", "constant")
-
-RatesOf = Callable[..., list[float]]
-RatesAfter = Callable[..., list[float]]
 
 # What follows the warm-up: the share of the peak, at one of so many iterations.
 AFTER_THE_WARMUP: dict[str, Callable[[int, int], float]] = {
@@ -35,61 +31,42 @@ class Rates(Plugin):
     """Writes down the rates, one for each group, of each iteration."""
 
     def attach(self, run: Run) -> None:
-        self.of_groups: list[list[float]] = []
+        self._of_groups: list[list[float]] = []
         run.trainer.add_event_handler(Events.ITERATION_STARTED, self._note, run)
 
     def _note(self, trainer: Engine, run: Run) -> None:
-        self.of_groups.append([group["lr"] for group in run.optimizer.param_groups])
+        self._of_groups.append([group["lr"] for group in run.optimizer.param_groups])
+
+    @property
+    def noted(self) -> list[float]:
+        """The rate of each iteration, which all groups have."""
+        assert all(len(set(groups)) == 1 for groups in self._of_groups)
+        return [groups[0] for groups in self._of_groups]
 
 
-@pytest.fixture
-def rates_of(make_batches: MakeBatches, make_config: MakeConfig) -> RatesOf:
+def rates_of(
+    schedule: Schedule, *, epochs: int = 6, length: int = 4, **options: Any
+) -> list[float]:
     """Run a schedule, and give the rate of each iteration."""
-
-    def rates_of(
-        schedule: Schedule, *, epochs: int = 6, length: int = 4, **options: Any
-    ) -> list[float]:
-        rates = Rates()
-        config = make_config(epochs=epochs, lr=PEAK, **options)
-        model = nn.Sequential(nn.Linear(784, 10), nn.LogSoftmax(dim=1))
-        loaders = {"train": make_batches(length)}
-        Run(config, [schedule, rates], model=model, loaders=loaders).train()
-        assert all(len(set(groups)) == 1 for groups in rates.of_groups)
-        return [groups[0] for groups in rates.of_groups]
-
-    return rates_of
+    rates, loaders = Rates(), tiny_loaders(batches=length)
+    make_run(schedule, rates, loaders=loaders, epochs=epochs, lr=PEAK, **options).train()
+    return rates.noted
 
 
-@pytest.fixture
-def rates_after(make_batches: MakeBatches, make_config: MakeConfig) -> RatesAfter:
+def rates_after(
+    iteration: int, schedule: Schedule, *, longer: int | None = None, **options: Any
+) -> list[float]:
     """Interrupt a run after an iteration, and give the rates that it has when it is resumed."""
-
-    def rates_after(
-        iteration: int, schedule: Schedule, *, longer: int | None = None, **options: Any
-    ) -> list[float]:
-        def model() -> nn.Module:
-            return nn.Sequential(nn.Linear(784, 10), nn.LogSoftmax(dim=1))
-
-        loaders = {"train": make_batches()}
-        config = make_config(lr=PEAK, **options)
-        plugins = [schedule, Rates(), Checkpoint()]
-        run = Run(config, plugins, model=model(), loaders=loaders)
-        event = Events.ITERATION_COMPLETED(once=iteration)
-        run.trainer.add_event_handler(event, lambda: run.interrupt())
-        with pytest.raises(RunInterruptedError):
-            run.train()
-        resumed_plugins = [dataclasses.replace(schedule), rates := Rates(), Checkpoint()]
-        path = run.directory.path
-        Run.resume(
-            path, epochs=longer, plugins=resumed_plugins, model=model(), loaders=loaders
-        ).train()
-        assert all(len(set(groups)) == 1 for groups in rates.of_groups)
-        return [groups[0] for groups in rates.of_groups]
-
-    return rates_after
+    run = make_run(schedule, Rates(), "checkpoint", lr=PEAK, **options)
+    train_until(run, Events.ITERATION_COMPLETED(once=iteration))
+    rates = Rates()
+    plugins = [dataclasses.replace(schedule), rates, "checkpoint"]
+    path, loaders = run.directory.path, run.loaders
+    Run.resume(path, epochs=longer, plugins=plugins, loaders=loaders).train()
+    return rates.noted
 
 
-def test_one_cycle_climbs_to_the_peak_and_falls_to_almost_nothing(rates_of: RatesOf) -> None:
+def test_one_cycle_climbs_to_the_peak_and_falls_to_almost_nothing() -> None:
     rates = rates_of(Schedule(warmup=0.25))
 
     assert rates[0] == pytest.approx(PEAK / 25)
@@ -102,7 +79,7 @@ def test_one_cycle_climbs_to_the_peak_and_falls_to_almost_nothing(rates_of: Rate
 @pytest.mark.parametrize(("warmup", "climb"), [(0.0, 0), (0.25, 6), (0.5, 12), (0.3, 7)])
 @pytest.mark.parametrize("kind", AFTER_THE_WARMUP)
 def test_the_rate_climbs_in_a_line_and_then_goes_on_by_its_kind(
-    rates_of: RatesOf, kind: Any, warmup: float, climb: int
+    kind: Any, warmup: float, climb: int
 ) -> None:
     rates = rates_of(Schedule(kind=kind, warmup=warmup, gamma=0.5))
 
@@ -114,12 +91,12 @@ def test_the_rate_climbs_in_a_line_and_then_goes_on_by_its_kind(
 
 @pytest.mark.parametrize("warmup", [0.0, 0.25])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_highest_rate_is_the_runs(rates_of: RatesOf, kind: Any, warmup: float) -> None:
+def test_the_highest_rate_is_the_runs(kind: Any, warmup: float) -> None:
     assert max(rates_of(Schedule(kind=kind, warmup=warmup))) == pytest.approx(PEAK)
 
 
 @pytest.mark.parametrize(("drops", "epochs"), [(1, 3), (2, 1), (3, 3), (4, 3), (5, 2)])
-def test_step_drops_as_often_as_it_is_told(rates_of: RatesOf, drops: int, epochs: int) -> None:
+def test_step_drops_as_often_as_it_is_told(drops: int, epochs: int) -> None:
     rates = rates_of(Schedule(kind="step", warmup=0.0, drops=drops, gamma=0.5), epochs=epochs)
 
     expected = [PEAK * 0.5**drop for drop in range(drops + 1)]
@@ -128,18 +105,14 @@ def test_step_drops_as_often_as_it_is_told(rates_of: RatesOf, drops: int, epochs
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "muon"])
 @pytest.mark.parametrize("kind", ["one-cycle", "cosine"])
-def test_the_rates_are_the_same_for_every_optimizer(
-    rates_of: RatesOf, kind: Any, optimizer: str
-) -> None:
+def test_the_rates_are_the_same_for_every_optimizer(kind: Any, optimizer: str) -> None:
     rates = rates_of(Schedule(kind=kind), optimizer=optimizer, out="other")
 
     assert rates == rates_of(Schedule(kind=kind))
 
 
 @pytest.mark.parametrize(("epochs", "length"), [(1, 12), (3, 4), (12, 1)])
-def test_the_schedule_spans_all_iterations_of_all_epochs(
-    rates_of: RatesOf, epochs: int, length: int
-) -> None:
+def test_the_schedule_spans_all_iterations_of_all_epochs(epochs: int, length: int) -> None:
     rates = rates_of(Schedule(kind="linear", warmup=0.0), epochs=epochs, length=length)
 
     assert rates == pytest.approx([PEAK * (1 - index / 12) for index in range(12)])
@@ -150,38 +123,23 @@ def test_the_schedule_spans_all_iterations_of_all_epochs(
     [(1, 0.0), (1, 0.3), (1, 0.9), (2, 0.5), (4, 0.25), (4, 0.9)],
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_few_iterations_are_enough(
-    rates_of: RatesOf, kind: Any, iterations: int, warmup: float
-) -> None:
+def test_few_iterations_are_enough(kind: Any, iterations: int, warmup: float) -> None:
     rates = rates_of(Schedule(kind=kind, warmup=warmup), epochs=1, length=iterations)
 
     assert len(rates) == iterations
     assert all(0 < rate <= PEAK * 1.000001 for rate in rates)
 
 
-def test_a_constant_rate_without_warmup_changes_no_weight(
-    make_batches: MakeBatches, make_config: MakeConfig
-) -> None:
-    def weights(*plugins: Plugin) -> list[torch.Tensor]:
-        run = Run(make_config(force=True), plugins, loaders={"train": make_batches()})
-        run.train()
-        return list(run.model.parameters())
-
-    pairs = zip(weights(Schedule(kind="constant", warmup=0.0)), weights(), strict=True)
-
-    assert all(torch.equal(one, other) for one, other in pairs)
+def test_a_constant_rate_without_warmup_changes_no_weight() -> None:
+    assert_observes_only(lambda: Schedule(kind="constant", warmup=0.0))
 
 
-def test_a_loader_without_a_length_is_refused(
-    make_batches: MakeBatches, make_config: MakeConfig
-) -> None:
-    batches: Batches = make_batches()
-
+def test_a_loader_without_a_length_is_refused() -> None:
     class Stream:
-        def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-            return iter(batches)
+        def __iter__(self) -> Iterator[Batch]:
+            return iter(tiny_loaders()["train"])
 
-    run = Run(make_config(), [Schedule()], loaders={"train": Stream()})
+    run = make_run(Schedule(), loaders={"train": Stream()})
 
     with pytest.raises(PluginFailedError) as raised:
         run.train()
@@ -197,16 +155,14 @@ def test_a_loader_without_a_length_is_refused(
     [("one-cycle", "sgd", 6), ("step", "sgd", 8), ("cosine", "muon", 1)],
 )
 def test_a_resumed_run_has_the_rates_of_one_that_was_never_stopped(
-    rates_of: RatesOf, rates_after: RatesAfter, kind: Any, optimizer: str, iteration: int
+    kind: Any, optimizer: str, iteration: int
 ) -> None:
     rates = rates_after(iteration, Schedule(kind=kind), epochs=6, optimizer=optimizer)
 
     assert rates == rates_of(Schedule(kind=kind), out="whole", optimizer=optimizer)[iteration:]
 
 
-def test_a_run_that_became_longer_has_the_rates_of_the_longer_one(
-    rates_of: RatesOf, rates_after: RatesAfter
-) -> None:
+def test_a_run_that_became_longer_has_the_rates_of_the_longer_one() -> None:
     schedule = Schedule(kind="linear", warmup=0.0)
 
     rates = rates_after(6, schedule, epochs=3, longer=6)

@@ -1,61 +1,22 @@
 """Tests of the plugin `tensorboard`: what it writes is read back by TensorBoard itself."""
 
-import random
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import MakeBatches, MakeConfig
-from ignite.engine import Engine, Events
+from helpers import Curves, MeasureOften, Rates, make_run, recorded_curves, train_until
+from ignite.engine import Events
 from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.checkpoint import Checkpoint
 from ignite_threenet_plugins.schedule import Schedule
 from ignite_threenet_plugins.tensorboard import Tensorboard
 
-from ignite_threenet import ConfigError, OptionError, Plugin, Run, RunInterruptedError
-from ignite_threenet.testing import assert_contract, assert_observes_only, assert_resumes
+from ignite_threenet import ConfigError, OptionError, Plugin, Run
 
 pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
-
-MakeRun = Callable[..., Run]
-Points = list[tuple[int, float]]
-
-
-class Rates(Plugin):
-    """Notes the rate that each epoch's last step is taken with."""
-
-    def attach(self, run: Run) -> None:
-        self.last: dict[int, float] = {}
-        run.trainer.add_event_handler(Events.STARTED, self._start, run)
-
-    def _start(self, trainer: Engine, run: Run) -> None:
-        trainer.add_event_handler(Events.ITERATION_STARTED, self._note, run)
-
-    def _note(self, trainer: Engine, run: Run) -> None:
-        self.last[trainer.state.epoch] = run.optimizer.param_groups[0]["lr"]
-
-
-class MeasureOften(Plugin):
-    """Measures in the midst of each epoch, and at its end."""
-
-    def attach(self, run: Run) -> None:
-        event = Events.ITERATION_COMPLETED(every=3) | Events.EPOCH_COMPLETED
-        run.trainer.add_event_handler(event, lambda: run.evaluate("test"))
-
-
-@pytest.fixture
-def make_run(make_batches: MakeBatches, make_config: MakeConfig) -> MakeRun:
-    """Make a run of three epochs of four iterations."""
-
-    def make(*plugins: Any, **options: Any) -> Run:
-        loaders = {"train": make_batches(), "test": make_batches(count=2, seed=1)}
-        return Run(make_config(**options), plugins, loaders=loaders)
-
-    return make
 
 
 def read(folder: Path) -> Any:
@@ -65,7 +26,7 @@ def read(folder: Path) -> Any:
     return EventAccumulator(str(folder), {"scalars": 0, "tensors": 0}).Reload()
 
 
-def curves(run: Run, name: str = "tensorboard") -> dict[str, Points]:
+def curves(run: Run, name: str = "tensorboard") -> Curves:
     events = read(run.directory.path / name)
     return {
         tag: [(event.step, event.value) for event in events.Scalars(tag)]
@@ -74,22 +35,10 @@ def curves(run: Run, name: str = "tensorboard") -> dict[str, Points]:
     }
 
 
-def expected_curves(run: Run) -> dict[str, Points]:
-    """Say what the history holds, but for the rates."""
-    found: dict[str, Points] = {
-        "train/loss": [(each.epoch, each.loss) for each in run.history.epochs]
-    }
-    for each in run.history.measurements:
-        kind = "final" if each.final else "measured"
-        for name, value in each.metrics.items():
-            found.setdefault(f"{kind}/{each.split}/{name}", []).append((each.epoch, value))
-    return found
-
-
 def assert_shows_the_history(run: Run) -> None:
     shown = curves(run)
     shown.pop("train/lr")
-    expected = expected_curves(run)
+    expected = recorded_curves(run)
     assert shown.keys() == expected.keys()
     for tag, points in expected.items():
         assert [step for step, _ in shown[tag]] == [step for step, _ in points]
@@ -97,15 +46,7 @@ def assert_shows_the_history(run: Run) -> None:
         assert [value for _, value in shown[tag]] == pytest.approx([value for _, value in points])
 
 
-def stop_at(run: Run, iteration: int) -> Run:
-    event = Events.ITERATION_COMPLETED(once=iteration)
-    run.trainer.add_event_handler(event, lambda: run.interrupt())
-    with pytest.raises(RunInterruptedError):
-        run.train()
-    return run
-
-
-def test_shows_each_epoch_each_measurement_and_the_final_test(make_run: MakeRun) -> None:
+def test_shows_each_epoch_each_measurement_and_the_final_test() -> None:
     run = make_run(Accuracy(every=2), Tensorboard())
     run.train()
 
@@ -120,7 +61,7 @@ def test_shows_each_epoch_each_measurement_and_the_final_test(make_run: MakeRun)
 
 
 @pytest.mark.parametrize("first", ["schedule", "tensorboard"])
-def test_shows_the_rate_of_each_epochs_last_step(make_run: MakeRun, first: str) -> None:
+def test_shows_the_rate_of_each_epochs_last_step(first: str) -> None:
     rates, plugins = Rates(), [Schedule(), Tensorboard()]
     run = make_run(rates, *(plugins if first == "schedule" else reversed(plugins)))
     run.train()
@@ -131,7 +72,7 @@ def test_shows_the_rate_of_each_epochs_last_step(make_run: MakeRun, first: str) 
     assert len(set(values)) == 3
 
 
-def test_shows_the_options_as_text(make_run: MakeRun) -> None:
+def test_shows_the_options_as_text() -> None:
     run = make_run(Accuracy(every=2), Tensorboard(), lr=0.05, device="cpu")
     run.train()
 
@@ -142,7 +83,7 @@ def test_shows_the_options_as_text(make_run: MakeRun) -> None:
         assert f"| {row} |" in rows
 
 
-def test_two_of_them_write_into_folders_of_their_names(make_run: MakeRun) -> None:
+def test_two_of_them_write_into_folders_of_their_names() -> None:
     one, two = Tensorboard(), Tensorboard()
     one.name, two.name = "one", "two"
     run = make_run(one, two)
@@ -152,15 +93,13 @@ def test_two_of_them_write_into_folders_of_their_names(make_run: MakeRun) -> Non
 
 
 @pytest.mark.parametrize("iteration", [5, 7, 8])
-def test_a_resumed_run_shows_the_same_as_one_never_stopped(
-    make_run: MakeRun, iteration: int
-) -> None:
+def test_a_resumed_run_shows_the_same_as_one_never_stopped(iteration: int) -> None:
     def plugins() -> list[Plugin]:
         return [Schedule(), MeasureOften(), Tensorboard(), Checkpoint()]
 
     whole = make_run(*plugins(), out=Path("whole"))
     whole.train()
-    run = stop_at(make_run(*plugins()), iteration)
+    run = train_until(make_run(*plugins()), Events.ITERATION_COMPLETED(once=iteration))
     resumed = Run.resume(run.directory.path, plugins=plugins(), loaders=run.loaders)
     resumed.train()
 
@@ -168,30 +107,23 @@ def test_a_resumed_run_shows_the_same_as_one_never_stopped(
     assert_shows_the_history(resumed)
 
 
-def test_what_was_written_after_the_checkpoint_is_void(make_run: MakeRun) -> None:
-    def plugins() -> list[Plugin]:
-        return [Tensorboard(), Checkpoint(seconds=0)]
-
-    run = make_run(*plugins(), epochs=5)
+def test_what_was_written_after_the_checkpoint_is_void() -> None:
+    run = make_run(Tensorboard(), Checkpoint(seconds=0), epochs=5)
     run.train()
-    for path in run.directory.checkpoints()[:1]:
-        path.unlink()
+    run.directory.checkpoints()[0].unlink()
     (run.directory.path / "summary.json").unlink()
     loaders = {**run.loaders, "test": [(torch.zeros(4, 784), torch.arange(4))]}
-    resumed = Run.resume(run.directory.path, plugins=plugins(), loaders=loaders)
+    resumed = Run.resume(run.directory.path, loaders=loaders)
     resumed.train()
 
     assert [step for step, _ in curves(resumed)["train/lr"]] == [1, 2, 3, 4, 5]
     assert_shows_the_history(resumed)
 
 
-def test_a_run_with_more_epochs_shows_one_final_test(make_run: MakeRun) -> None:
-    def plugins() -> list[Plugin]:
-        return [Tensorboard(), Checkpoint()]
-
-    run = make_run(*plugins())
+def test_a_run_with_more_epochs_shows_one_final_test() -> None:
+    run = make_run("tensorboard", "checkpoint")
     run.train()
-    longer = Run.resume(run.directory.path, epochs=5, plugins=plugins(), loaders=run.loaders)
+    longer = Run.resume(run.directory.path, epochs=5, loaders=run.loaders)
     longer.train()
 
     assert [step for step, _ in curves(longer)["final/test/loss"]] == [5]
@@ -200,18 +132,17 @@ def test_a_run_with_more_epochs_shows_one_final_test(make_run: MakeRun) -> None:
     assert b"| epochs | 5 |" in event.tensor_proto.string_val[0]
 
 
-def test_a_run_that_was_killed_loses_nothing_that_its_checkpoint_knows(make_run: MakeRun) -> None:
-    run = stop_at(make_run(Tensorboard(), Checkpoint()), 9)
+def test_a_run_that_was_killed_loses_nothing_that_its_checkpoint_knows() -> None:
+    run = train_until(make_run("tensorboard", "checkpoint"), Events.ITERATION_COMPLETED(once=9))
     shutil.rmtree(run.directory.path / "tensorboard")  # as if nothing had reached the disk
-    plugins = [Tensorboard(), Checkpoint()]
-    resumed = Run.resume(run.directory.path, plugins=plugins, loaders=run.loaders)
+    resumed = Run.resume(run.directory.path, loaders=run.loaders)
     resumed.train()
 
     assert [step for step, _ in curves(resumed)["train/lr"]] == [1, 2, 3]
     assert_shows_the_history(resumed)
 
 
-def test_a_run_that_replaces_another_hides_its_points(make_run: MakeRun) -> None:
+def test_a_run_that_replaces_another_hides_its_points() -> None:
     make_run(Tensorboard(), MeasureOften(), epochs=5).train()
     run = make_run(Tensorboard(), force=True)
     run.train()
@@ -219,7 +150,7 @@ def test_a_run_that_replaces_another_hides_its_points(make_run: MakeRun) -> None
     assert_shows_the_history(run)
 
 
-def test_what_there_is_can_be_read_after_a_failure(make_run: MakeRun) -> None:
+def test_what_there_is_can_be_read_after_a_failure() -> None:
     def fail() -> None:
         raise RuntimeError("unplugged")
 
@@ -231,15 +162,7 @@ def test_what_there_is_can_be_read_after_a_failure(make_run: MakeRun) -> None:
     assert [step for step, _ in curves(run)["train/loss"]] == [1, 2]
 
 
-def test_a_run_that_does_not_train_writes_nothing(make_run: MakeRun, tmp_path: Path) -> None:
-    make_run(Tensorboard()).close()
-
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_says_how_to_install_what_is_missing(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_says_how_to_install_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("tensorboard", "tensorboardX"):
         monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError) as raised:
@@ -250,7 +173,7 @@ def test_says_how_to_install_what_is_missing(
     )
 
 
-def test_a_folder_that_cannot_be_written_does_not_stop_the_run(make_run: MakeRun) -> None:
+def test_a_folder_that_cannot_be_written_does_not_stop_the_run() -> None:
     run = make_run(Tensorboard())
     run.trainer.add_event_handler(
         Events.STARTED, lambda: (run.directory.path / "tensorboard").write_text("in the way")
@@ -259,20 +182,6 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_run(make_run: MakeRun
 
     assert summary["status"] == "completed"
     assert "failed at EPOCH_COMPLETED, epoch 1" in summary["detached"]["tensorboard"]
-
-
-def test_keeps_the_contract() -> None:
-    assert_contract(Tensorboard)
-    assert_resumes(Tensorboard)
-    assert_observes_only(Tensorboard)
-
-
-def test_draws_no_random_number(make_run: MakeRun) -> None:
-    make_run(out=Path("without")).train()
-    without = random.getstate()
-    make_run(Tensorboard(), out=Path("with")).train()
-
-    assert random.getstate() == without
 
 
 def test_refuses_a_time_that_is_none() -> None:

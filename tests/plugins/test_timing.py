@@ -1,37 +1,19 @@
 """Tests of the plugin `timing`."""
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-import torch
-from conftest import Batches, Clock, MakeBatches, MakeConfig
+from conftest import Clock
+from helpers import SlowLoader, make_run
 from ignite.engine import Events
 from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.timing import Timing
-from torch import Tensor
 
 from ignite_threenet import Plugin, Run
+from ignite_threenet.testing import tiny_loaders
 
 TimedRun = Callable[..., Run]
-
-
-class SlowLoader:
-    """Takes its time for each batch."""
-
-    def __init__(self, batches: Batches, clock: Clock, seconds: float) -> None:
-        self._batches = batches
-        self._clock = clock
-        self._seconds = seconds
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in self._batches:
-            self._clock.take(self._seconds)
-            yield batch
 
 
 class Slow(Plugin):
@@ -53,18 +35,18 @@ class Slow(Plugin):
 
 
 @pytest.fixture
-def timed_run(make_batches: MakeBatches, make_config: MakeConfig, clock: Clock) -> TimedRun:
+def timed_run(clock: Clock) -> TimedRun:
     """Make a run of 3 epochs that train for 4 s, and measure for 10 s at epochs 2 and 3."""
 
     def make(**seconds: float) -> Run:
         slow = Slow()
         slow.clock, slow.seconds = clock, seconds
-        loaders: dict[str, Any] = {
-            "train": SlowLoader(make_batches(count=4), clock, 1.0),
-            "test": SlowLoader(make_batches(count=2, seed=1), clock, 5.0),
+        batches = tiny_loaders()
+        loaders = {
+            "train": SlowLoader(batches["train"], clock, 1.0),
+            "test": SlowLoader(batches["test"], clock, 2.5),
         }
-        plugins = [Timing(), slow, Accuracy(every=2, split="test")]
-        return Run(make_config(epochs=3), plugins, loaders=loaders)
+        return make_run(Timing(), slow, Accuracy(every=2, split="test"), loaders=loaders)
 
     return make
 
@@ -106,13 +88,11 @@ def test_the_parts_sum_to_the_whole(timed_run: TimedRun, step: str) -> None:
     assert sum(facts["seconds_by_part"].values()) == facts["seconds"]
 
 
-def test_a_plugin_that_closes_after_timing_takes_nothing_from_the_training(
-    make_batches: MakeBatches, make_config: MakeConfig, clock: Clock
-) -> None:
+def test_a_plugin_that_closes_after_timing_takes_nothing_from_the_training(clock: Clock) -> None:
     slow = Slow()
     slow.clock, slow.seconds = clock, {"close": 1000.0}
-    loaders: dict[str, Any] = {"train": SlowLoader(make_batches(), clock, 1.0)}
-    facts = Run(make_config(), [slow, Timing()], loaders=loaders).train()["plugins"]["timing"]
+    loaders = {"train": SlowLoader(tiny_loaders()["train"], clock, 1.0)}
+    facts = make_run(slow, Timing(), loaders=loaders).train()["plugins"]["timing"]
 
     assert facts["seconds_by_part"]["training"] == 12.0
 
@@ -138,15 +118,10 @@ def test_reports_two_lines_at_the_end(
     ]
 
 
-def test_reports_a_run_without_measurements(
-    make_batches: MakeBatches,
-    make_config: MakeConfig,
-    clock: Clock,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_reports_a_run_without_measurements(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="ignite_threenet.timing")
-    loaders: dict[str, Any] = {"train": SlowLoader(make_batches(), clock, 1.0)}
-    facts = Run(make_config(), [Timing()], loaders=loaders).train()["plugins"]["timing"]
+    loaders = {"train": SlowLoader(tiny_loaders()["train"], clock, 1.0)}
+    facts = make_run(Timing(), loaders=loaders).train()["plugins"]["timing"]
 
     assert facts["measurement_seconds"] is None
     assert [each.getMessage() for each in caplog.records if "timing" in each.name] == [
@@ -182,16 +157,5 @@ def test_says_nothing_of_a_run_without_an_epoch(
     with pytest.raises(KeyboardInterrupt):
         run.train()
 
+    assert run.plugins["timing"].summary() == {}
     assert [each for each in caplog.records if each.name == "ignite_threenet.timing"] == []
-
-
-def test_timing_changes_nothing_of_the_training(
-    make_batches: MakeBatches, make_config: MakeConfig
-) -> None:
-    def trained_weights(out: str, *plugins: Plugin) -> dict[str, Tensor]:
-        run = Run(make_config(out=out), plugins, loaders={"train": make_batches()})
-        run.train()
-        return run.model.state_dict()
-
-    without, timed = trained_weights("without"), trained_weights("with", Timing())
-    assert all(torch.equal(timed[name], without[name]) for name in without)
