@@ -210,18 +210,19 @@ def test_another_distribution_is_there(
 '''
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> str:
+def run(*command: str | Path, cwd: Path | None = None, code: int = 0) -> str:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     result = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, cwd=cwd, env=environment
     )
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == code, result.stdout + result.stderr
     return result.stdout
 
 
-@pytest.fixture
-def stranger(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make an environment that sees this one's packages, with the project installed for good."""
+    tmp_path = tmp_path_factory.mktemp("environment")
     for needed in ("pip", "setuptools", "mypy", "ruff"):
         # Not by find_spec, by which setuptools would take distutils' place.
         if not any(importlib.metadata.distributions(name=needed)):
@@ -247,7 +248,7 @@ def install(scripts: Path, project: Path) -> None:
     run(scripts / "python", "-m", "pip", "install", *options, project.absolute())
 
 
-def test_a_package_is_installed_and_passes_its_own_checks(stranger: Path, tmp_path: Path) -> None:
+def test_a_package_is_installed_and_passes_its_own_checks(stranger: Path) -> None:
     command, python = stranger / "ignite-threenet", stranger / "python"
 
     run(command, "plugins", "new", "my-plugin", "--package")
@@ -255,7 +256,7 @@ def test_a_package_is_installed_and_passes_its_own_checks(stranger: Path, tmp_pa
 
     assert "ignite-threenet-my-plugin  0.1.0" in run(command, "plugins", "list")
     where = run(python, "-c", "import ignite_threenet; print(ignite_threenet.__file__)")
-    assert Path(where).is_relative_to(tmp_path / "stranger")
+    assert Path(where).is_relative_to(stranger.parent)
     (PACKAGE / "tests" / "test_fixtures.py").write_text(FOREIGN_TEST)
     assert "8 passed" in run(python, "-m", "pytest", "-p", "no:cacheprovider", cwd=PACKAGE)
     run(python, "-m", "ruff", "check", ".", cwd=PACKAGE)
@@ -263,3 +264,118 @@ def test_a_package_is_installed_and_passes_its_own_checks(stranger: Path, tmp_pa
     if (ROOT / ".mypy_cache").is_dir():
         shutil.copytree(ROOT / ".mypy_cache", PACKAGE / ".mypy_cache")
     assert "no issues found in 3 source files" in run(python, "-m", "mypy", ".", cwd=PACKAGE)
+
+
+POINTS = """import torch
+
+
+def load():
+    points = torch.rand(60, 4)
+    labels = (points[:, 0] > 0.5).long()
+    return {"train": (points[:40], labels[:40]), "test": (points[40:], labels[40:])}
+"""
+
+
+def test_a_package_that_was_edited_is_checked_and_takes_part_in_a_run(stranger: Path) -> None:
+    command = stranger / "ignite-threenet"
+    run(command, "plugins", "new", "edited", "--package")
+    module = Path("ignite-threenet-edited", "ignite_threenet_edited", "__init__.py")
+    line = "            self.lowest = record.loss\n"
+    edit = '            run.directory.write("lowest.txt", f"epoch {record.epoch}".encode())\n'
+    source = module.read_text()
+    assert line in source
+    module.write_text(source.replace(line, line + edit))
+    install(stranger, module.parents[1])
+    Path("points.py").write_text(POINTS)
+
+    checked = run(command, "plugins", "check", "edited")
+    words = (
+        "--dataset",
+        "points.py:load",
+        "--epochs",
+        "2",
+        "--plugins",
+        "edited",
+        "--out",
+        "there",
+    )
+    run(command, "run", *words)
+
+    assert "FAILED" not in checked
+    assert Path("there", "lowest.txt").read_text().startswith("epoch ")
+
+
+BAD_PLUGINS = {
+    "broken": "import absent_module\n",
+    "slow": "import time\ntime.sleep(1.5)\n",
+    "lying": "",
+    "outdated": "",
+}
+BODIES = {
+    "lying": """
+    def attach(self, run):
+        run.trainer.add_event_handler(Events.ITERATION_COMPLETED, self.meddle, run.model)
+
+    def meddle(self, model):
+        with torch.no_grad():
+            next(model.parameters()).add_(1)
+""",
+    "outdated": "    api = 0\n",
+}
+HEADER = "import torch\nfrom ignite.engine import Events\nfrom ignite_threenet import Plugin\n"
+PROJECT = """[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "{name}"
+version = "1.0"
+
+[project.entry-points."ignite_threenet.plugins"]
+{entries}
+[tool.setuptools]
+py-modules = {modules}
+"""
+
+
+def install_project(stranger: Path, name: str, sources: dict[str, str], *plugins: str) -> None:
+    """Install a distribution of modules, in each of which there is a plugin called Subject."""
+    Path(name).mkdir()
+    for module, source in sources.items():
+        Path(name, f"{module}.py").write_text(source)
+    entries = "".join(
+        f'{plugin} = "{module}:Subject"\n' for plugin, module in zip(plugins, sources, strict=True)
+    )
+    project = PROJECT.format(name=name, entries=entries, modules=[*sources])
+    Path(name, "pyproject.toml").write_text(project.replace("'", '"'))
+    install(stranger, Path(name))
+
+
+def test_each_bad_plugin_gets_the_sentence_that_it_deserves(stranger: Path) -> None:
+    sources = {
+        f"bad_{name}": f'{HEADER}{top}\nclass Subject(Plugin):\n    """Bad."""\n'
+        f"{BODIES.get(name, '')}"
+        for name, top in BAD_PLUGINS.items()
+    }
+    install_project(stranger, "acme-bad", sources, *BAD_PLUGINS)
+    for name in ("acme-one", "acme-two"):
+        module = f"twin_{name[5:]}"
+        install_project(stranger, name, {module: sources["bad_slow"]}, "twin")
+
+    said = run(stranger / "ignite-threenet", "plugins", "check", *BAD_PLUGINS, "twin", code=1)
+
+    failures = [line.split(maxsplit=1)[1] for line in said.splitlines() if "FAILED" in line]
+    broken, slow, lying, outdated, twin = failures
+    assert broken == (
+        "import: plugin 'broken' (acme-bad 1.0) cannot be imported from bad_broken:Subject: "
+        "ModuleNotFoundError: No module named 'absent_module'"
+    )
+    assert slow.startswith("import: takes 1.5 s; import what is heavy where it is used")
+    assert lying.startswith("weights: training ends with other weights: tiny.1.weight")
+    assert "; say changes_training = True, or do not touch what training uses" in lying
+    assert "was written for version 0 of the plugins' interface" in outdated
+    assert "has version 1; upgrade the plugin" in outdated
+    assert twin == (
+        "name: plugin 'twin' comes from several distributions: acme-one 1.0 and acme-two 1.0; "
+        "uninstall all but one"
+    )
