@@ -313,7 +313,7 @@ class _Resolver:
         is_other = self._targets.setdefault(name, target) != target
         if is_other or (isinstance(item, Plugin) and name in self._instances):
             raise PluginChoiceError(
-                name, "", f"is given twice; a second one needs a name of its own: other={name}"
+                name, "", f"is given twice; a second one needs a name of its own: other={target}"
             )
         if isinstance(item, Plugin):
             # It goes before an installed one of its name.

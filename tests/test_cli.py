@@ -341,7 +341,7 @@ class TestPluginFiles:
             ),
             (
                 "best,best=plot",
-                "plugin 'best' is given twice; a second one needs a name of its own: other=best",
+                "plugin 'best' is given twice; a second one needs a name of its own: other=plot",
             ),
         ],
     )

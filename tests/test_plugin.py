@@ -904,7 +904,7 @@ def test_one_name_for_two_plugins_is_refused() -> None:
 
     assert (
         str(raised.value)
-        == "plugin 'best' is given twice; a second one needs a name of its own: other=best"
+        == "plugin 'best' is given twice; a second one needs a name of its own: other=plot"
     )
 
 

@@ -331,3 +331,16 @@ def test_a_requirement_that_is_not_installed_is_named() -> None:
         assert_contract(Lonely)
 
     assert str(raised.value) == "it requires 'acme-absent', which is not installed"
+
+
+class EndsEarly(Plugin):
+    """End the training, and let nobody hear of it."""
+
+    def attach(self, run: Run) -> None:
+        # Ignite passes the engine, which terminate() takes for skip_completed.
+        run.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=2), run.trainer.terminate)
+
+
+def test_a_plugin_that_ends_the_training_without_its_last_event_is_no_observer() -> None:
+    with pytest.raises(AssertionError, match=r"^training ends early, without the event COMPLETED$"):
+        assert_observes_only(EndsEarly)

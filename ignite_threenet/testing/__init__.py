@@ -208,6 +208,8 @@ def assert_observes_only(make_plugin: Callable[[], Plugin], epochs: int = 3) -> 
     """
     with_it = _weights_after([make_plugin()], epochs)
     without_it = _weights_after([], epochs)
+    if not with_it:
+        raise AssertionError("training ends early, without the event COMPLETED")
     differing = [name for name in with_it if not torch.equal(with_it[name], without_it[name])]
     if differing:
         raise AssertionError(f"training ends with other weights: {', '.join(differing)}")
