@@ -170,7 +170,11 @@ def _plain(value: Any, where: str) -> Any:
 def _plain_tensor(tensor: Tensor, where: str) -> Tensor:
     if tensor.layout is not torch.strided or tensor.dtype not in _DTYPES:
         raise CheckpointError(where, f"is a tensor of {tensor.layout}, {tensor.dtype}")
-    plain = tensor.detach().as_subclass(Tensor).resolve_conj().resolve_neg().cpu().contiguous()
+    plain = tensor.detach().as_subclass(Tensor).resolve_conj().resolve_neg().cpu()
+    # Its order in memory is kept, by columns for instance: some of torch's kernels walk through
+    # memory as it lies. Only where elements overlap, or lie apart, is it put in order.
+    if torch.empty_like(plain).stride() != plain.stride():
+        plain = plain.contiguous()
     # torch.save writes all of the memory that a tensor is a part of.
     is_part = plain.untyped_storage().nbytes() != plain.nbytes
     return plain.clone() if is_part else plain

@@ -30,6 +30,7 @@ from .plugin import (
     Plugin,
     find_plugin,
     find_plugins,
+    is_whole_selection,
     load_plugin,
     resolve_plugins,
     select_plugins,
@@ -47,7 +48,7 @@ _PARTS_KEY = "ignite_threenet.parts"
 _FILE_OF_KEY = "ignite_threenet.file_of"
 _MISSING_KEY = "ignite_threenet.missing"
 _SAVED_KEY = "ignite_threenet.saved"
-_LONGER_KEY = "epochs"
+_EPOCHS_KEY = "epochs"
 _USE_KEY = "use"
 
 logger = logging.getLogger(__package__)
@@ -233,18 +234,24 @@ class _RunCommand(click.Command):
 
     def _choose(self, ctx: click.Context, args: list[str]) -> None:
         """Find out what is asked for, before the options of that can be parsed."""
-        names_of_first = ("config", "recipe", _PLUGINS_KEY, "quiet", "resume", *GROUPS)
+        names_of_first = (
+            "config",
+            "recipe",
+            _PLUGINS_KEY,
+            "quiet",
+            "resume",
+            "allow_changes",
+            *GROUPS,
+        )
         first = _parse_only(self, ctx, args, names_of_first)
         recipe = _ConfigFile.of_recipe(first["recipe"])
         config = _ConfigFile.of_path(first["config"])
+        if first.get("resume"):
+            self._choose_as_saved(ctx, first, recipe, config)
+            return
         by_recipe, _ = select_plugins(recipe.plugins(), DEFAULT_PLUGINS)
         names, removed = select_plugins(first[_PLUGINS_KEY] or config.plugins(), by_recipe)
         names = [recipe.explain(config.explain(name)) for name in names]
-        if first.get("resume"):
-            given = names if first[_PLUGINS_KEY] or config.plugins() or recipe.plugins() else None
-            saved = _open_saved(ctx, Path(first["resume"]), quiet=first["quiet"])
-            self._choose_as_saved(ctx, saved, given, (recipe, config))
-            return
         # A command without --quiet has something else to show.
         if first.get("quiet", True):
             names = [name for name in names if name != "progress"]
@@ -265,24 +272,36 @@ class _RunCommand(click.Command):
     def _choose_as_saved(
         self,
         ctx: click.Context,
-        saved: "SavedRun",
-        given: Sequence[str] | None,
-        files: Iterable["_ConfigFile"],
+        first: Mapping[str, Any],
+        recipe: "_ConfigFile",
+        config: "_ConfigFile",
     ) -> None:
-        """Take plugins and options from a checkpoint; what files say must agree with it."""
-        from .resume import words_of
+        """Take plugins and options from a checkpoint; what else is given must agree with it."""
+        from .resume import PLACES, check_places, words_of
 
-        if given is not None:
+        items = first[_PLUGINS_KEY] or config.plugins() or recipe.plugins()
+        given, removed = select_plugins(items, ())
+        given = [recipe.explain(config.explain(word)) for word in given]
+        saved = _open_saved(ctx, Path(first["resume"]), quiet=first["quiet"])._replace(
+            allow_changes=bool(first["allow_changes"]), without=removed
+        )
+        if is_whole_selection(items):
             wanted = ",".join(each.name for each in resolve_plugins(given))
             before = ",".join(each["name"] for each in saved.plugins)
             _check_agrees("--plugins", wanted, before, saved)
-        chosen = resolve_plugins(words_of(saved))
-        words = {kind: str(saved.config[kind]) for kind in GROUPS}
+        words = {
+            kind: _first_given(
+                first[kind], config.part(kind), recipe.part(kind), str(saved.config[kind])
+            )
+            for kind in GROUPS
+        }
+        check_places(saved, words)
+        chosen = resolve_plugins(words_of(saved, given), removed & find_plugins().keys())
         parts = [choose_part(kind, words[kind]) for kind in saved.parts]
-        values = _saved_values(saved, chosen, parts)
-        for file in files:
+        values = _saved_values(saved, chosen, parts) | words
+        for file in (recipe, config):
             for key, value in file.values(chosen, parts, words).items():
-                if key == _LONGER_KEY:
+                if key == _EPOCHS_KEY or key in PLACES:
                     values[key] = value
                 else:
                     _check_agrees(f"{file.name}: {key}", value, values.get(key), saved)
@@ -299,7 +318,7 @@ def _open_saved(ctx: click.Context, path: Path, *, quiet: bool) -> "SavedRun":
     _set_up_logging(quiet=quiet, verbose=False)
     saved = open_saved_run(path)
     ctx.call_on_close(saved.directory.release)
-    return saved.without("progress") if quiet else saved
+    return saved.forget("progress") if quiet else saved
 
 
 def _saved_values(
@@ -321,7 +340,7 @@ def _check_agrees(where: str, given: object, before: object, saved: "SavedRun") 
     if given != before:
         raise ConfigError(
             f"{where}: {plain(given)} differs from {plain(before)}, with which the run in "
-            f"{saved.directory.path} began; only --epochs may change"
+            f"{saved.directory.path} began; only --epochs may change, and where things are"
         )
 
 
@@ -532,7 +551,14 @@ def _run_options() -> list[click.Parameter]:
             ["--resume"],
             metavar="DIR",
             help="go on where the run in that directory stopped, with its options; "
-            "--epochs may be more",
+            "--epochs may be more, --data-dir, --dataset, --model and --plugins may name a new "
+            "place",
+        ),
+        click.Option(
+            ["--allow-changes"],
+            is_flag=True,
+            help="with --resume: go on also where the source of a network, a dataset or a plugin "
+            "is another than it was",
         ),
         *_configuration_options(),
         click.Option(["--dry-run"], is_flag=True, help="print the plan, and run nothing"),
@@ -625,13 +651,16 @@ def _sources(ctx: click.Context) -> dict[str, str]:
 
 def _check_given(ctx: click.Context, params: Mapping[str, Any], saved: "SavedRun") -> None:
     """Refuse options that are given anew and differ from those of the saved run."""
+    from .resume import PLACES
+
     values = ctx.default_map or {}
     options = {param.name: param for param in ctx.command.get_params(ctx)}
     for name, before in values.items():
         given = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP
-        if given and name != _LONGER_KEY:
-            value = locate(name, params[name]) if name in GROUPS else params[name]
-            _check_agrees(_where(options[name], ctx), value, before, saved)
+        # What a path of the dataset leads to is compared when it is loaded.
+        is_place = name in PLACES or (name.startswith("dataset_") and isinstance(before, Path))
+        if given and name != _EPOCHS_KEY and not is_place:
+            _check_agrees(_where(options[name], ctx), params[name], before, saved)
 
 
 def _source(ctx: click.Context, parameter: str) -> str:
@@ -667,8 +696,8 @@ def verify_resume(ctx: click.Context, /, **params: Any) -> None:
     _set_up_logging(quiet=not params["verbose"], verbose=params["verbose"])
     from .verify import verify_resume as verify
 
-    if ctx.get_parameter_source(_LONGER_KEY) is ParameterSource.DEFAULT:
-        params[_LONGER_KEY] = _EPOCHS_TO_VERIFY
+    if ctx.get_parameter_source(_EPOCHS_KEY) is ParameterSource.DEFAULT:
+        params[_EPOCHS_KEY] = _EPOCHS_TO_VERIFY
     config = _make_config(params)
     differences = verify(
         config,

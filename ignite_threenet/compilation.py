@@ -74,5 +74,12 @@ class CompiledGradients:
         with torch.no_grad():
             gradients, loss = self._compute(values, inputs, targets)
         for name, parameter in parameters.items():
-            parameter.grad = gradients[name]
+            parameter.grad = _laid_out_as(parameter, gradients[name])
         return loss
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """Let a gradient lie in memory as its parameter does: fused optimizers count on that."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)

@@ -151,10 +151,16 @@ class EpochRecorder:
     """Sums up each epoch of a trainer whose output is the batch's mean loss.
 
     Losses stay on the device until the epoch ends, so that the loop never waits for one.
+
+    Attributes:
+        iteration: iterations that were completed since the run began. Ignite's own counter is one
+            ahead while an iteration goes on.
+        steps: those of them that belong to the epoch in hand, or to the last one.
     """
 
     def __init__(self, history: History) -> None:
         self._history = history
+        self.iteration = 0
         self._start()
 
     def attach(self, trainer: Engine) -> None:
@@ -163,17 +169,21 @@ class EpochRecorder:
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._record)
         # What an epoch that was cut short has left.
+        trainer.add_event_handler(Events.TERMINATE, self._read)
         trainer.add_event_handler(Events.COMPLETED, self._read)
 
     def _start(self) -> None:
         self._start_time = time.perf_counter()
         self._losses: list[Tensor] = []
         self._batch_sizes: list[int] = []
+        self.steps = 0
         self._loss_sum, self._samples, self._last_loss = 0.0, 0, math.nan
 
     def state_dict(self) -> dict[str, Any]:
         """Give what an epoch in progress has summed up so far."""
         return {
+            "iteration": self.iteration,
+            "steps": self.steps,
             "losses": torch.stack(self._losses) if self._losses else None,
             "batch_sizes": list(self._batch_sizes),
             "loss_sum": self._loss_sum,
@@ -184,6 +194,7 @@ class EpochRecorder:
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Take back what state_dict() gave, for a trainer whose losses are on a device."""
+        self.iteration, self.steps = state["iteration"], state["steps"]
         losses: Tensor | None = state["losses"]
         self._losses[:] = losses.to(device).unbind() if losses is not None else []
         self._batch_sizes[:] = state["batch_sizes"]
@@ -194,6 +205,7 @@ class EpochRecorder:
     def _collect(self, trainer: Engine) -> None:
         self._losses.append(trainer.state.output)  # type: ignore[arg-type]
         self._batch_sizes.append(len(trainer.state.batch[1]))  # type: ignore[index]
+        self.iteration, self.steps = trainer.state.iteration, self.steps + 1
         if len(self._losses) == _ITERATIONS_BETWEEN_READS:
             self._read(trainer)
 

@@ -1,14 +1,18 @@
 """The optimizers that a run can be asked for: torch's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Muon, Optimizer
 
 from .config import RunConfig
 from .errors import ConfigError
 from .model import has_trainable_parameters
+
+MakeOptimizer = Callable[[nn.Module], Optimizer]
+"""What makes the optimizer of a model."""
 
 
 def create_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
@@ -79,5 +83,50 @@ class JoinedOptimizer(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back what state_dict() gave."""
         for part, state in zip(self._parts, state_dict["parts"], strict=True):
-            part.load_state_dict(state)
+            load_optimizer_state(part, state)
         self.param_groups = [group for part in self._parts for group in part.param_groups]
+
+
+def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Take back what state_dict() gave, each tensor in its own dtype and order in memory.
+
+    torch gives a tensor its parameter's dtype, which is not always the one that it had, and leaves
+    it as it lies. The fused kernels walk through the memory of a parameter and of its state side by
+    side, so there a state must lie as its parameter does.
+
+    Args:
+        optimizer: the optimizer, of the same kind and parameters.
+        state: what state_dict() gave.
+
+    Raises:
+        ValueError: it does not fit the optimizer's parameters.
+    """
+    optimizer.load_state_dict(dict(state))
+    if "state" not in state or "param_groups" not in state:
+        return  # it has a format of its own, and has read it by itself
+    for group, saved_group in zip(optimizer.param_groups, state["param_groups"], strict=True):
+        for parameter, key in zip(group["params"], saved_group["params"], strict=True):
+            if parameter in optimizer.state and key in state["state"]:
+                like = parameter if group.get("fused") else None
+                loaded, saved = optimizer.state[parameter], state["state"][key]
+                optimizer.state[parameter] = _as_saved(loaded, saved, like)
+
+
+def _as_saved(loaded: Any, saved: Any, like: Tensor | None) -> Any:
+    """Give loaded tensors the dtype and the order in memory that they were saved with.
+
+    Args:
+        loaded: a tensor, or lists, tuples and dicts of some, as torch gives them.
+        saved: the same as it was saved.
+        like: a parameter; a tensor of its shape gets its order in memory instead.
+    """
+    if isinstance(loaded, Tensor) and isinstance(saved, Tensor) and loaded.shape == saved.shape:
+        pattern = like if like is not None and like.shape == saved.shape else saved
+        result = torch.empty_like(pattern, dtype=saved.dtype, device=loaded.device)
+        return result.copy_(saved)
+    if isinstance(loaded, dict) and isinstance(saved, Mapping):
+        return {key: _as_saved(each, saved.get(key), like) for key, each in loaded.items()}
+    if isinstance(loaded, list | tuple) and isinstance(saved, list | tuple):
+        pairs = zip(loaded, saved, strict=False)
+        return type(loaded)([_as_saved(each, other, like) for each, other in pairs])
+    return loaded

@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 
 from .errors import PartError, ThreeNetError, UnknownNameError, spell_cause
 from .options import OptionSpec, option_specs
-from .registry import Entry, FileEntry, LoadFailedError, find_entries, find_entry, is_file
+from .registry import (
+    Entry,
+    FileEntry,
+    LoadFailedError,
+    find_entries,
+    find_entry,
+    is_file,
+    source_digest,
+    split_file,
+)
 
 GROUPS = {
     "model": "ignite_threenet.models",
@@ -51,6 +60,7 @@ class ChosenPart:
         make: what makes it.
         fixed: arguments that the word that chose it has settled.
         options: its options by name.
+        source_digest: the SHA-256 digest of the file that it was imported from, or "".
     """
 
     kind: str
@@ -59,6 +69,7 @@ class ChosenPart:
     make: Callable[..., Any]
     fixed: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    source_digest: str = ""
 
     @property
     def specs(self) -> tuple[OptionSpec, ...]:
@@ -183,7 +194,8 @@ def choose_part(kind: str, word: str) -> ChosenPart:
     except LoadFailedError as error:
         raise PartError(kind, found.name, found.origin, str(error)) from error.__cause__
     fixed = {"path": Path(word)} if found.value == _FOLDER_SOURCE else {}
-    return ChosenPart(kind, found.name, found.origin, make, fixed)
+    digest = source_digest(make)
+    return ChosenPart(kind, found.name, found.origin, make, fixed, source_digest=digest)
 
 
 def locate(kind: str, word: str, directory: Path = Path()) -> str:
@@ -205,6 +217,19 @@ def locate(kind: str, word: str, directory: Path = Path()) -> str:
         kind == "dataset" and _is_folder(placed) and word not in find_parts(kind)
     )
     return placed if is_place else word
+
+
+def is_there(word: str) -> bool:
+    """Tell whether the file or the folder that a word names exists; of a plain name, always.
+
+    Example:
+        >>> is_there("mnist"), is_there("/nowhere/net.py:Net"), is_there("/nowhere/pets")
+        (True, False, False)
+    """
+    path, _ = split_file(word)
+    if is_file(word):
+        return Path(path).is_file()
+    return os.sep not in word or Path(word).is_dir()
 
 
 def _is_folder(word: str) -> bool:

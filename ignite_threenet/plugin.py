@@ -26,6 +26,7 @@ from .registry import (
     find_entries,
     find_entry,
     is_file,
+    source_digest,
     split_file,
 )
 
@@ -55,6 +56,7 @@ class Plugin:
         distribution: the distribution that it was installed from, with its version, or "".
         required_by: the plugin that brought it into the run, or None where the user named it.
         use: the name under which it is installed, or its file, or "".
+        source_digest: the SHA-256 digest of the file that it was imported from, or "".
         api: the version of this interface that it was written for.
         changes_training: whether the weights may be others than without it. One that only
             observes leaves this False, and is held to it by ``plugins check``.
@@ -73,6 +75,7 @@ class Plugin:
     distribution: ClassVar[str] = ""
     required_by: ClassVar[str | None] = None
     use: ClassVar[str] = ""
+    source_digest: ClassVar[str] = ""
     api: ClassVar[int] = API
     changes_training: ClassVar[bool] = False
 
@@ -152,6 +155,8 @@ class ChosenPlugin:
             distribution=self.distribution,
             required_by=self.required_by,
             use=self.use,
+            # What a script defines by itself is its own affair.
+            source_digest=source_digest(self.cls) if self.use else "",
         )
         return plugin
 
@@ -262,6 +267,17 @@ def select_plugins(items: Iterable[str], default: Sequence[str]) -> tuple[list[s
     # What was only named to be taken away need not be installed under that name.
     aliases = {name for word, name in names.items() if name != word}
     return [word for word in chosen if names[word] not in removed], removed - aliases
+
+
+def is_whole_selection(items: Iterable[str]) -> bool:
+    """Tell whether a selection names plugins by itself, and not only what to add or take away.
+
+    Example:
+        >>> is_whole_selection(["best,plot"]), is_whole_selection(["+acme", "no:plot"])
+        (True, False)
+    """
+    words = [word.strip() for item in items for word in item.split(",")]
+    return any(word and not word.startswith(("+", "no:")) for word in words)
 
 
 def resolve_plugins(

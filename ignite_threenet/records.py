@@ -40,6 +40,8 @@ def build_manifest(run: "Run") -> dict[str, Any]:
         },
         "model": type(run.model).__name__,
         "seed": run.config.seed,
+        # What was another when the run began; a resumed run was told to go on all the same.
+        "changes": list(run.changes),
         **describe_options(run),
     }
 

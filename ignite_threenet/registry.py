@@ -20,6 +20,9 @@ from typing import Any
 
 from .errors import UnknownNameError, nearest, spell_cause
 
+# The digests of the files that were imported here, by the names of their modules.
+_DIGESTS: dict[str, str] = {}
+
 
 class LoadFailedError(Exception):
     """What was found cannot be imported, or is not there; the message says why."""
@@ -144,6 +147,31 @@ class FileEntry:
         return getattr(module, self.attribute)
 
 
+def source_digest(value: object) -> str:
+    """Give the SHA-256 digest of the file that a class or a function was imported from.
+
+    Of what that file imports, it knows nothing.
+
+    Returns:
+        The digest in hexadecimal, or "" where there is no such file.
+    """
+    name = str(getattr(value, "__module__", ""))
+    if name in _DIGESTS:
+        return _DIGESTS[name]
+    path = getattr(sys.modules.get(name), "__file__", None)
+    if path is None or not path.endswith(".py"):
+        return ""
+    with suppress(OSError):
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return ""
+
+
+def qualified_name(value: object) -> str:
+    """Name a class or a function; of anything else, its class."""
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return str(named.__qualname__)
+
+
 def _absent(path: Path, name: str, module: ModuleType) -> str:
     guess = nearest(name, [each for each in vars(module) if not each.startswith("_")])
     return f"has no {name!r} in {path}" + (f"; did you mean {guess!r}?" if guess else "")
@@ -233,6 +261,7 @@ def _import_file(path: Path) -> ModuleType:
         name = f"ignite_threenet_file_{stem}_{digest}"
         if name in sys.modules:
             return sys.modules[name]
+        _DIGESTS[name] = hashlib.sha256(source).hexdigest()
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None:
             raise LoadFailedError("cannot be imported: it is not a Python file")

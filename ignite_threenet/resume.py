@@ -1,30 +1,34 @@
 """Saving all that a run is made of, and going on from there to the last bit."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from . import checkpoint
 from .attachment import Attachment
 from .config import RunConfig
 from .directory import RunDirectory
 from .errors import CheckpointError, ConfigError
+from .optimizer import load_optimizer_state
 from .options import OptionSpec, option_specs, plain, plain_options
-from .plugin import Plugin, find_plugins, resolve_plugins
+from .parts import GROUPS, is_there
+from .plugin import Plugin, find_plugins, resolve_plugins, split_name
 from .randomness import get_random_state, set_random_state
-from .registry import is_file
+from .registry import is_file, qualified_name
 
 if TYPE_CHECKING:
+    from .parts import ChosenPart
     from .run import Run
 
 logger = logging.getLogger(__package__)
 
-FORMAT = 2
+FORMAT = 3
 
 CUSTOM = "custom"
 """What the dataset is called where the loaders are one's own."""
@@ -36,18 +40,31 @@ _KEYS: Mapping[str, type | tuple[type, ...]] = {
     "dataset": dict,
     "parts": dict,
     "plugins": list,
+    "kinds": dict,
     "epoch": int,
     "iteration": int,
+    "steps": int,
     "epoch_length": (int, type(None)),
+    "ended": (bool, str),
     "model": dict,
+    "buffers": dict,
+    "frozen": list,
+    "loss": dict,
     "optimizer": dict,
     "history": dict,
     "recorder": dict,
     "random": dict,
     "epoch_random": dict,
 }
-_PLUGIN_KEYS = ("name", "use", "distribution", "options", "state")
-_PART_KEYS = ("origin", "options")
+_SOURCE_KEYS = ("kind", "distribution", "sha256")
+_PLUGIN_KEYS = ("name", "use", "source", "options", "changes_training", "state")
+_PART_KEYS = ("name", "source", "options")
+
+# Options that say where something is. It may have moved; what it holds is what counts.
+PLACES = (*GROUPS, "data_dir")
+
+# Digits of a digest that a message shows.
+_DIGITS_SHOWN = 12
 
 
 class SavedRun(NamedTuple):
@@ -57,14 +74,18 @@ class SavedRun(NamedTuple):
         directory: its directory, locked by this process.
         path: the checkpoint.
         content: what the checkpoint holds.
+        allow_changes: whether it may go on with another source than it was made with.
+        without: plugins that it goes on without.
     """
 
     directory: RunDirectory
     path: Path
     content: Mapping[str, Any]
+    allow_changes: bool = False
+    without: Collection[str] = ()
 
-    def without(self, plugin: str) -> "SavedRun":
-        """Forget a plugin."""
+    def forget(self, plugin: str) -> "SavedRun":
+        """Take a plugin for one that the run never had."""
         kept = [each for each in self.plugins if each["name"] != plugin]
         return self._replace(content={**self.content, "plugins": kept})
 
@@ -82,7 +103,7 @@ class SavedRun(NamedTuple):
 
     @property
     def plugins(self) -> Sequence[Mapping[str, Any]]:
-        """The plugins' names, distributions, options and states, in their order."""
+        """The plugins' names, sources, options and states, in their order."""
         plugins: Sequence[Mapping[str, Any]] = self.content["plugins"]
         return plugins
 
@@ -94,9 +115,19 @@ class SavedRun(NamedTuple):
 
     @property
     def iterations_in_epoch(self) -> int:
-        """Iterations since the last epoch that has ended; none of them where none has begun."""
-        ended = self.content["history"]["epochs"]
-        return int(self.content["iteration"] - (ended[-1]["iteration"] if ended else 0))
+        """Iterations done of the epoch in hand; none where it has ended."""
+        return int(self.content["steps"]) if self.is_in_mid_epoch else 0
+
+    @property
+    def is_at_epoch_end(self) -> bool:
+        """Whether the epoch in hand has had all its iterations, and nobody has heard of its end."""
+        return self.is_in_mid_epoch and self.content["steps"] == self.content["epoch_length"]
+
+    def has_ended(self, epochs: int) -> bool:
+        """Tell whether the training had ended, where no more than some epochs are wanted."""
+        was_terminated = bool(self.content["ended"]) and epochs <= self.config["epochs"]
+        is_done = not self.is_in_mid_epoch and self.content["epoch"] >= epochs
+        return was_terminated or is_done
 
     def remove_damaged(self) -> None:
         """Remove the newer checkpoints, none of which could be read.
@@ -162,13 +193,20 @@ def _check_content(path: Path, content: Mapping[str, Any]) -> None:
     for part in content["parts"].values():
         if not isinstance(part, dict) or set(part) != set(_PART_KEYS):
             raise CheckpointError(path, "lacks a part of the model or the dataset")
-    for name in ("epoch", "iteration"):
+    for each in (*content["plugins"], *content["parts"].values()):
+        if not isinstance(each["source"], dict) or set(each["source"]) != set(_SOURCE_KEYS):
+            raise CheckpointError(path, "lacks where a part or a plugin came from")
+    for name in ("epoch", "iteration", "steps"):
         if content[name] < 0:
             raise CheckpointError(path, f"has {name} {content[name]}")
 
 
-def config_of(saved: SavedRun, epochs: int | None = None) -> RunConfig:
+def config_of(saved: SavedRun, **given: Any) -> RunConfig:
     """Give what the run was asked to do; its directory is where it is now.
+
+    Args:
+        saved: the run.
+        **given: options that are others than they were: epochs, and the PLACES.
 
     Raises:
         CheckpointError: an option is one that this version does not know or take.
@@ -180,13 +218,18 @@ def config_of(saved: SavedRun, epochs: int | None = None) -> RunConfig:
     try:
         values = {name: specs[name].convert(value, name) for name, value in saved.config.items()}
         values |= {"out": saved.directory.path, "force": False}
-        return RunConfig(**values | ({"epochs": epochs} if epochs is not None else {}))
+        return RunConfig(**values | given)
     except ConfigError as error:
         raise CheckpointError(saved.path, str(error)) from error
 
 
-def plugins_of(saved: SavedRun) -> list[Plugin]:
-    """Make the plugins that the run had, as far as they are still installed.
+def plugins_of(saved: SavedRun, wanted: Iterable[str | Plugin] | None = None) -> list[Plugin]:
+    """Make plugins with the options that they had.
+
+    Args:
+        saved: the run.
+        wanted: the plugins, or what names them; those that the run had, as far as they are still
+            there, where it is None.
 
     Raises:
         PluginError: one of them cannot be used.
@@ -195,7 +238,7 @@ def plugins_of(saved: SavedRun) -> list[Plugin]:
     options = {each["name"]: each["options"] for each in saved.plugins}
     return [
         chosen.create(**convert_options(chosen.specs, options.get(chosen.name, {}), chosen.name))
-        for chosen in resolve_plugins(words_of(saved))
+        for chosen in resolve_plugins(words_of(saved) if wanted is None else wanted)
     ]
 
 
@@ -205,14 +248,47 @@ def options_of(saved: SavedRun, kind: str) -> Mapping[str, Any]:
     return options
 
 
-def words_of(saved: SavedRun) -> list[str]:
-    """Name the plugins that the run had, as far as they are still there, as a user would."""
+def words_of(saved: SavedRun, moved: Iterable[str] = ()) -> list[str]:
+    """Name the plugins that the run had, as far as they are still there, as a user would.
+
+    Args:
+        saved: the run.
+        moved: what names some of them by their new place.
+
+    Raises:
+        CheckpointError: it had no plugin of such a name.
+    """
     installed = find_plugins()
+    places = {split_name(word)[0]: word for word in moved}
+    uses = {each["name"]: each["use"] for each in saved.plugins}
+    for name in (*places, *saved.without):
+        if name not in uses:
+            raise CheckpointError(saved.path, f"was made without the plugin {name!r}")
+    there = {use for use in uses.values() if use in installed or (is_file(use) and is_there(use))}
     return [
-        f"{each['name']}={each['use']}"
-        for each in saved.plugins
-        if each["use"] in installed or (is_file(each["use"]) and Path(each["use"]).is_file())
+        places.get(name, f"{name}={use}")
+        for name, use in uses.items()
+        if name not in saved.without and (name in places or use in there)
     ]
+
+
+def check_places(saved: SavedRun, config: Mapping[str, Any]) -> None:
+    """Make sure that the files of the run's model and dataset are where they are looked for.
+
+    Args:
+        saved: the run.
+        config: what it is asked to do now, by option.
+
+    Raises:
+        CheckpointError: one is not there.
+    """
+    for kind in saved.parts:
+        if not is_there(str(config[kind])):
+            raise CheckpointError(
+                saved.path,
+                f"the {kind} {config[kind]} is no longer there; where it has moved to, "
+                f"--{kind} says",
+            )
 
 
 def convert_options(
@@ -237,17 +313,20 @@ def capture(run: "Run") -> dict[str, Any]:
     content = {
         "format": FORMAT,
         "versions": _versions(),
-        "config": plain_options(run.config),
+        "config": plain_options(run.config) | {"data_dir": str(run.config.data_dir.absolute())},
         "dataset": {"name": run.dataset_name, "sha256": dict(run.data_sha256)},
-        "parts": {
-            kind: {"origin": part.origin, "options": plain(part.options)}
-            for kind, part in run.parts.items()
-        },
+        "parts": {kind: _capture_part(part, run) for kind, part in run.parts.items()},
         "plugins": [_capture_plugin(each) for each in run.attachments] + list(run.carried_plugins),
+        "kinds": _kinds(run),
         "epoch": state.epoch,
-        "iteration": state.iteration,
+        "iteration": run.recorder.iteration,
+        "steps": run.recorder.steps,
         "epoch_length": state.epoch_length,
+        "ended": run.trainer.should_terminate,
         "model": dict(run.model.state_dict()),
+        "buffers": _other_buffers(run.model),
+        "frozen": [name for name, each in run.model.named_parameters() if not each.requires_grad],
+        "loss": _state_of(run.loss_fn),
         "optimizer": run.optimizer.state_dict(),
         "history": run.history.state_dict(),
         "recorder": run.recorder.state_dict(),
@@ -263,20 +342,69 @@ def capture(run: "Run") -> dict[str, Any]:
     return content
 
 
+def _capture_part(part: "ChosenPart", run: "Run") -> dict[str, Any]:
+    return {
+        "name": part.name,
+        "source": _source_of_part(part, run),
+        "options": _resolved_options(part),
+    }
+
+
+def _source_of_part(part: "ChosenPart", run: "Run") -> dict[str, str]:
+    return {
+        "kind": qualified_name(part.make),
+        "distribution": "" if is_file(getattr(run.config, part.kind)) else part.origin,
+        "sha256": part.source_digest,
+    }
+
+
+def _source_of_plugin(plugin: Plugin) -> dict[str, str]:
+    return {
+        "kind": type(plugin).__qualname__,
+        "distribution": "" if is_file(plugin.use) else plugin.distribution,
+        "sha256": plugin.source_digest,
+    }
+
+
+def _resolved_options(part: "ChosenPart") -> dict[str, Any]:
+    """Give a part's options as plain values, with paths as seen from anywhere."""
+    return {
+        name: str(value.absolute()) if isinstance(value, Path) else plain(value)
+        for name, value in part.options.items()
+    }
+
+
+def _kinds(run: "Run") -> dict[str, str]:
+    return {"optimizer": qualified_name(run.optimizer), "loss": qualified_name(run.loss_fn)}
+
+
+def _other_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Give the buffers that a model's state_dict() leaves out, being not persistent."""
+    persistent = model.state_dict().keys()
+    return {name: each for name, each in model.named_buffers() if name not in persistent}
+
+
+def _state_of(loss_fn: object) -> dict[str, Any]:
+    return dict(loss_fn.state_dict()) if isinstance(loss_fn, nn.Module) else {}
+
+
 def _capture_plugin(attachment: Attachment) -> dict[str, Any]:
     plugin = attachment.plugin
     return {
         "name": plugin.name,
         "use": plugin.use,
-        "distribution": plugin.distribution,
+        "source": _source_of_plugin(plugin),
         "options": plain_options(plugin),
+        "changes_training": plugin.changes_training,
         # None of one that was detached: it begins anew.
         "state": attachment.call("state_dict", plugin.state_dict),
     }
 
 
 def _versions() -> dict[str, str]:
-    return {package: version(package) for package in ("ignite-threenet", "torch")}
+    versions = {package: version(package) for package in ("ignite-threenet", "torch")}
+    # Sums over other shares of the numbers differ in their last bits.
+    return {**versions, "threads": str(torch.get_num_threads())}
 
 
 def _is_finite(value: object) -> bool:
@@ -314,53 +442,132 @@ def check_loaders(saved: SavedRun, *, are_own: bool) -> None:
         raise CheckpointError(saved.path, f"was made with the dataset {name}, and is given loaders")
 
 
-def check_plugins(saved: SavedRun, plugins: Iterable[Plugin]) -> list[Mapping[str, Any]]:
+Change = dict[str, Any]
+"""What is no longer as it was when a run was saved, in the words of the manifest."""
+
+
+def check_plugins(
+    saved: SavedRun, plugins: Iterable[Plugin]
+) -> tuple[list[Mapping[str, Any]], list[Change]]:
     """Make sure that a run has the plugins that it had.
 
     Returns:
-        What the checkpoint holds of plugins that are no longer there; it is carried along.
+        What the checkpoint holds of plugins that are no longer there, which is carried along; and
+        the changes that are allowed.
 
     Raises:
-        CheckpointError: a plugin is another one than it was, or was not there.
+        CheckpointError: a plugin is another one than it was, or was not there, or one that changes
+            the training is gone.
     """
     missing = {each["name"]: each for each in saved.plugins}
+    changes: list[Change] = []
     for plugin in plugins:
         before = missing.pop(plugin.name, None)
         if before is None:
             raise CheckpointError(saved.path, f"was made without the plugin {plugin.name!r}")
-        now: dict[str, Any] = {
-            "distribution": plugin.distribution,
-            "options": plain_options(plugin),
-        }
-        for part, value in now.items():
-            if before[part] != value:
-                raise CheckpointError(
-                    saved.path,
-                    f"plugin {plugin.name!r}: {part} was {before[part]!r}, and is {value!r}",
-                )
-    for name, before in missing.items():
-        origin = f" ({before['distribution']})" if before["distribution"] else ""
+        where, options = f"plugin {plugin.name!r}", plain_options(plugin)
+        _check_options(saved, where, before["options"], options)
+        changes += _check_source(saved, where, before["source"], _source_of_plugin(plugin))
+    for before in missing.values():
+        changes += _check_missing(saved, before)
+    return list(missing.values()), changes
+
+
+def _check_missing(saved: SavedRun, plugin: Mapping[str, Any]) -> list[Change]:
+    """Tell of a plugin that is not there; one that changes the training must not just vanish."""
+    name, place = plugin["name"], plugin["source"]["distribution"] or plugin["use"]
+    origin = f" ({place})" if place else ""
+    if name in saved.without:
+        logger.warning("going on without the plugin %r%s; its state is carried along", name, origin)
+    elif plugin["changes_training"] and not saved.allow_changes:
+        raise CheckpointError(
+            saved.path,
+            f"the plugin {name!r}{origin} is gone, and it changes the training; give its new place "
+            f"by --plugins +{name}=FILE, or go on without it by --plugins no:{name}",
+        )
+    else:
         logger.warning("the plugin %r%s is gone; its state is carried along", name, origin)
-    return list(missing.values())
+    return [_change(saved, f"plugin {name!r}", "presence", "in the run", "gone")]
 
 
-def check_parts(saved: SavedRun, run: "Run") -> None:
+def check_parts(saved: SavedRun, run: "Run") -> list[Change]:
     """Make sure that a run has the model and the dataset that it had, with their options.
+
+    Where they are does not matter. What a dataset holds is compared when it is loaded.
+
+    Returns:
+        The changes that are allowed.
 
     Raises:
         CheckpointError: one is another than it was.
     """
+    changes: list[Change] = []
     for kind in sorted({*saved.parts, *run.parts}):
         part, before = run.parts.get(kind), saved.parts.get(kind)
         if part is None or before is None:
-            was, now = ("one's own", "chosen by name") if part else ("chosen by name", "one's own")
+            was, now = ("your own", "chosen by name") if part else ("chosen by name", "your own")
             raise CheckpointError(saved.path, f"the {kind} was {was}, and is {now}")
-        for what, value in (("origin", part.origin), ("options", plain(part.options))):
-            if before[what] != value:
-                raise CheckpointError(
-                    saved.path,
-                    f"{kind} {part.name!r}: {what} was {before[what]!r}, and is {value!r}",
-                )
+        where, source = f"{kind} {part.name!r}", _source_of_part(part, run)
+        options = _resolved_options(part)
+        if kind == "dataset":
+            paths = {name for name, each in part.options.items() if isinstance(each, Path)}
+            options |= {name: before["options"].get(name) for name in paths}
+            if source["kind"] != before["source"]["kind"]:
+                source = before["source"]  # another way to the same data, as will be seen
+        _check_options(saved, where, before["options"], options)
+        changes += _check_source(saved, where, before["source"], source)
+    return changes
+
+
+def check_kinds(saved: SavedRun, run: "Run") -> None:
+    """Make sure that a script gives the kind of optimizer and of loss that it gave at first.
+
+    Raises:
+        CheckpointError: one is of another kind.
+    """
+    for what, now in _kinds(run).items():
+        before = saved.content["kinds"].get(what)
+        if before != now:
+            raise CheckpointError(saved.path, f"the {what} was {before}, and is {now}")
+
+
+def _check_options(
+    saved: SavedRun, where: str, before: Mapping[str, Any], now: Mapping[str, Any]
+) -> None:
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            raise CheckpointError(
+                saved.path, f"{where}: {name} was {before.get(name)!r}, and is {now.get(name)!r}"
+            )
+
+
+def _check_source(
+    saved: SavedRun, where: str, before: Mapping[str, str], now: Mapping[str, str]
+) -> list[Change]:
+    """Refuse another source than the run was made with, unless that is allowed."""
+    changes = []
+    for fact in _SOURCE_KEYS:
+        if before[fact] != now[fact]:
+            change = _change(saved, where, fact, before[fact], now[fact])
+            spelled = _spell_change(change)
+            if not saved.allow_changes:
+                raise CheckpointError(saved.path, f"{spelled}; go on with it by --allow-changes")
+            logger.warning("%s", spelled)
+            changes.append(change)
+    return changes
+
+
+def _change(saved: SavedRun, where: str, fact: str, before: str, now: str) -> Change:
+    at = {name: saved.content[name] for name in ("epoch", "iteration")}
+    return {"of": where, "fact": fact, "before": before, "now": now, **at}
+
+
+def _spell_change(change: Change) -> str:
+    values = [change[each] or "none" for each in ("before", "now")]
+    if change["fact"] == "sha256":
+        values = [value[:_DIGITS_SHOWN] for value in values]
+    noun = {"sha256": "the SHA-256 digest of its source"}.get(change["fact"], change["fact"])
+    return f"{change['of']}: {noun} was {values[0]}, and is {values[1]}"
 
 
 def check_versions(saved: SavedRun) -> None:
@@ -377,14 +584,16 @@ def check_data(saved: SavedRun, run: "Run") -> None:
     Raises:
         CheckpointError: it is other data.
     """
-    name = saved.content["dataset"]["name"]
-    if name != run.dataset_name:
-        raise CheckpointError(saved.path, f"the dataset was {name}, and is {run.dataset_name}")
     before, now = saved.content["dataset"]["sha256"], run.data_sha256
     if before != now:
         names = sorted({*before, *now})
         differing = [each for each in names if before.get(each) != now.get(each)]
-        raise CheckpointError(saved.path, f"the data is not the same: {', '.join(differing)}")
+        name = saved.content["dataset"]["name"]
+        raise CheckpointError(
+            saved.path,
+            f"the data is not the same as that of {name}, by its SHA-256 digests: "
+            f"{', '.join(differing)}",
+        )
     length = saved.content["epoch_length"]
     loader = run.loaders["train"]
     if length is not None and isinstance(loader, Sized) and len(loader) != length:
@@ -411,7 +620,10 @@ def restore(saved: SavedRun, run: "Run") -> None:
     content = saved.content
     try:
         run.model.load_state_dict(content["model"])
-        run.optimizer.load_state_dict(content["optimizer"])
+        _restore_unsaved(run.model, content["buffers"], content["frozen"])
+        if isinstance(run.loss_fn, nn.Module):
+            run.loss_fn.load_state_dict(content["loss"])
+        load_optimizer_state(run.optimizer, content["optimizer"])
         run.history.load_state_dict(content["history"])
         run.recorder.load_state_dict(content["recorder"], run.device)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -424,6 +636,19 @@ def restore(saved: SavedRun, run: "Run") -> None:
         if state is not None:
             attachment.call("load_state_dict", plugin.load_state_dict, state)
     set_random_state(content["random"], run.loaders["train"])
+
+
+def _restore_unsaved(
+    model: nn.Module, buffers: Mapping[str, Tensor], frozen: Collection[str]
+) -> None:
+    """Put back what load_state_dict() knows nothing of."""
+    for name, value in buffers.items():
+        path, _, attribute = name.rpartition(".")
+        owner = model.get_submodule(path)
+        current: Tensor = getattr(owner, attribute)
+        setattr(owner, attribute, value.to(current.device))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in frozen)
 
 
 class ResumedLoader:

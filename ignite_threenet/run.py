@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain, islice
@@ -16,6 +16,7 @@ from ignite.engine import Engine, Events
 from ignite.metrics import Accuracy, Loss
 from ignite.utils import manual_seed
 from torch import nn
+from torch.optim import Optimizer
 
 from . import checkpoint
 from .attachment import AttachableEngine, Attachment, Registration, Stopwatch, describe_event
@@ -28,7 +29,7 @@ from .engines import Batch, LossFunction, create_evaluator, create_trainer
 from .errors import CheckpointError, ConfigError, RunInterruptedError, UnknownNameError
 from .history import EpochRecorder, History, MeasurementRecorder
 from .model import ThreeNet, create_model, part_of, try_out
-from .optimizer import create_optimizer
+from .optimizer import MakeOptimizer, create_optimizer
 from .options import plain, plain_options
 from .parts import ChosenPart, DataShape, choose_part
 from .plugin import Plugin, resolve_plugins
@@ -41,8 +42,10 @@ from .resume import (
     capture,
     check_data,
     check_epochs,
+    check_kinds,
     check_loaders,
     check_parts,
+    check_places,
     check_plugins,
     check_versions,
     config_of,
@@ -74,6 +77,7 @@ class Run:
             one where it is None.
         loss_fn: a loss of one's own; where it is None, NLLLoss for ThreeNet, and for any other
             network CrossEntropyLoss, which takes logits and log-probabilities.
+        optimizer: a function that makes the optimizer of the model; if None, the configured one.
         loaders: iterables of ``(inputs, targets)`` of one's own, by split: ``train``, and
             perhaps ``valid`` and ``test``; the configured dataset where it is None.
         model_options: options of the configured model, by name.
@@ -104,6 +108,7 @@ class Run:
         data_sha256: digests of the dataset's files, or of its tensors; empty with loaders of
             one's own.
         carried_plugins: what a checkpoint held of plugins that are no longer installed.
+        changes: what is no longer as it was when the run began, and was allowed.
         random_state_of_epoch: the random generators as they were when the epoch began.
 
     Raises:
@@ -129,6 +134,7 @@ class Run:
         model: nn.Module | Callable[..., nn.Module] | None = None,
         loaders: Mapping[str, Iterable[Batch]] | None = None,
         loss_fn: LossFunction | None = None,
+        optimizer: MakeOptimizer | None = None,
         model_options: Mapping[str, Any] | None = None,
         dataset_options: Mapping[str, Any] | None = None,
         sources: Mapping[str, str] | None = None,
@@ -146,6 +152,7 @@ class Run:
         self.recorder = EpochRecorder(self.history)
         self.data_sha256: Mapping[str, str] = {}
         self.carried_plugins: list[Mapping[str, Any]] = []
+        self.changes: list[Mapping[str, Any]] = []
         self.random_state_of_epoch: Mapping[str, Any] = {}
         self._saved = saved
         self._can_interrupt = self._interrupt_requested = False
@@ -158,11 +165,14 @@ class Run:
         manual_seed(self.config.seed)
         self.model = self._make_model(model, model_options or {}, shape).to(self.device)
         if saved is not None:
-            check_parts(saved, self)
+            self._note_changes(saved, check_parts(saved, self))
         smoothing = self.config.label_smoothing
         self.loss_fn = loss_fn if loss_fn is not None else _create_loss(self.model, smoothing)
         self._measured_loss_fn = loss_fn if loss_fn is not None else _create_loss(self.model)
-        self.optimizer = create_optimizer(self.model, self.config)
+        make_optimizer = optimizer if optimizer is not None else self._create_optimizer
+        self.optimizer = make_optimizer(self.model)
+        if saved is not None:
+            check_kinds(saved, self)
         self.trainer = self._create_trainer()
         self.evaluators = {split: self._create_evaluator(split) for split in self._split_names()}
 
@@ -185,33 +195,50 @@ class Run:
         *,
         epochs: int | None = None,
         plugins: Iterable[str | Plugin] | None = None,
-        model: nn.Module | Callable[..., nn.Module] | None = None,
+        model: str | nn.Module | Callable[..., nn.Module] | None = None,
+        dataset: str | None = None,
+        data_dir: Path | str | None = None,
         loaders: Mapping[str, Iterable[Batch]] | None = None,
         loss_fn: LossFunction | None = None,
+        optimizer: MakeOptimizer | None = None,
+        allow_changes: bool = False,
+        without: Collection[str] = (),
     ) -> "Run":
         """Make a run that goes on where another one stopped, and ends as if it never had.
 
         Args:
             path: the other run's directory.
             epochs: epochs in all, where more are wanted than at first.
-            plugins: the plugins as at first; by default the installed ones of the same names.
-            model: the network of one's own, as at first.
+            plugins: the plugins as at first, or names or files of them, which get the options that
+                they had; by default those that the run had, as far as they are still there.
+            model: the network of one's own, as at first; or where its file is now.
+            dataset: where the dataset is now.
+            data_dir: where the directory of the datasets is now.
             loaders: the loaders of one's own, as at first.
             loss_fn: the loss of one's own, as at first.
+            optimizer: what makes the optimizer, as at first.
+            allow_changes: go on also where the source of the model, the dataset or a plugin is
+                another than it was, or where a plugin that changes the training is gone.
+            without: names of plugins to go on without.
 
         Raises:
             DirectoryError: there is no run, or another process is using it.
             CheckpointError: there is no checkpoint that can be read, or it does not fit.
         """
-        saved = open_saved_run(Path(path))
+        saved = open_saved_run(Path(path))._replace(allow_changes=allow_changes, without=without)
+        given: dict[str, Any] = {"epochs": epochs, "dataset": dataset, "data_dir": data_dir}
+        if isinstance(model, str):
+            given["model"], model = model, None
         try:
-            config = config_of(saved, epochs=epochs)
+            config = config_of(saved, **{k: each for k, each in given.items() if each is not None})
+            check_places(saved, config.as_dict())
             return cls(
                 config,
-                plugins if plugins is not None else plugins_of(saved),
+                plugins_of(saved, plugins),
                 model=model,
                 loaders=loaders,
                 loss_fn=loss_fn,
+                optimizer=optimizer,
                 model_options=options_of(saved, "model") if model is None else None,
                 dataset_options=options_of(saved, "dataset") if loaders is None else None,
                 saved=saved,
@@ -330,11 +357,11 @@ class Run:
             event = describe_event(self.trainer.last_event_name)
             raise CheckpointError(
                 path,
-                f"not saved at {event}; a run can go on from EPOCH_COMPLETED, INTERRUPT, and "
-                "an ITERATION_COMPLETED that is not an epoch's last",
+                f"not saved at {event}; a run can go on from EPOCH_COMPLETED, INTERRUPT, "
+                "TERMINATE, and an ITERATION_COMPLETED that is not an epoch's last",
             )
         content = checkpoint.encode(capture(self), where=f"{path}: checkpoint")
-        return self.directory.write_checkpoint(self.trainer.state.iteration, content, keep)
+        return self.directory.write_checkpoint(self.recorder.iteration, content, keep)
 
     def interrupt(self) -> bool:
         """Ask training to end after the iteration in hand; a signal handler may call this.
@@ -434,6 +461,9 @@ class Run:
             return [split for split in SPLITS if split in self._dataset.splits]
         return [split for split in SPLITS if split != "valid" or self.config.valid_size > 0]
 
+    def _create_optimizer(self, model: nn.Module) -> Optimizer:
+        return create_optimizer(model, self.config)
+
     def _create_trainer(self) -> AttachableEngine:
         autocast = torch.bfloat16 if self.config.precision == "bf16" else None
         trainer = create_trainer(
@@ -464,7 +494,9 @@ class Run:
     def _attach(self, plugins: Iterable[str | Plugin]) -> None:
         created = [(chosen, chosen.create()) for chosen in resolve_plugins(plugins)]
         if self._saved is not None:
-            self.carried_plugins = check_plugins(self._saved, [plugin for _, plugin in created])
+            carried, changes = check_plugins(self._saved, [plugin for _, plugin in created])
+            self.carried_plugins = carried
+            self._note_changes(self._saved, changes)
         for chosen, plugin in created:
             if chosen.required_by is not None:
                 logger.info("%s: required by %s", chosen.name, chosen.required_by)
@@ -543,25 +575,22 @@ class Run:
         generator would be drawn after the checkpoint, and never by a run that goes on from there.
         """
         batches: Any = trainer._dataloader_iter
-        if self._iterations_in_epoch() != trainer.state.epoch_length:
+        if batches is None:
+            return  # of an epoch that was over when the run was saved
+        if self.recorder.steps != trainer.state.epoch_length:
             # What terminate_epoch() has begun; the next epoch begins its own, from its start.
             trainer._dataloader_iter, trainer._init_iter = None, 0
         elif rest := list(islice(batches, 1)):
             trainer._dataloader_iter = chain(rest, batches)
 
-    def _iterations_in_epoch(self) -> int:
-        """Count the iterations since the last epoch that was recorded."""
-        epochs = self.history.epochs
-        return self.trainer.state.iteration - (epochs[-1].iteration if epochs else 0)
-
     def _is_between_iterations(self) -> bool:
         event, length = self.trainer.last_event_name, self.trainer.state.epoch_length
-        if event is Events.EPOCH_COMPLETED:
+        if event in (Events.EPOCH_COMPLETED, Events.TERMINATE):
             return True
         # Of an epoch whose end was not yet heard of, nobody would hear when the run goes on.
         epochs = self.history.epochs
         is_recorded = bool(epochs) and epochs[-1].epoch == self.trainer.state.epoch
-        is_at_end = not is_recorded and self._iterations_in_epoch() == length
+        is_at_end = not is_recorded and self.recorder.steps == length
         return event in (Events.ITERATION_COMPLETED, Events.INTERRUPT) and not is_at_end
 
     def _train_and_test(self) -> None:
@@ -587,16 +616,30 @@ class Run:
         self._load_counters(saved)
         where = f"epoch {content['epoch']}, iteration {content['iteration']}"
         logger.info("going on from %s, %s", saved.path, where)
-        if not saved.is_in_mid_epoch and content["epoch"] >= epochs:
-            # Ignite would take a trainer that is done for a new one, and train it again.
-            self.trainer.state.dataloader = self._train_loader()
-            self.trainer.fire_event(Events.STARTED)
-            self.trainer.fire_event(Events.COMPLETED)
+        if saved.has_ended(epochs):
+            self._end_as_saved(saved)
             return
         loader = self._train_loader()
-        if saved.is_in_mid_epoch:
+        if self._begins_in_mid_epoch(saved):
             loader = ResumedLoader(loader, saved)
         self.trainer.run(loader)
+
+    def _end_as_saved(self, saved: SavedRun) -> None:
+        """Do what was left to do when the training had ended.
+
+        Ignite would take a trainer that is done for a new one, and train it again.
+        """
+        trainer = self.trainer
+        trainer.state.dataloader = self._train_loader()
+        trainer.should_terminate = saved.content["ended"]
+        trainer.fire_event(Events.STARTED)
+        if trainer.should_terminate != "skip_completed":
+            trainer.fire_event(Events.COMPLETED)
+
+    def _begins_in_mid_epoch(self, saved: SavedRun) -> bool:
+        """Tell whether iterations of the saved epoch are to come."""
+        is_over = saved.is_at_epoch_end or saved.has_ended(self.config.epochs)
+        return saved.is_in_mid_epoch and not is_over
 
     def _load_counters(self, saved: SavedRun) -> None:
         """Set the trainer's counters to those with which the epoch in hand, or the next, began.
@@ -607,8 +650,9 @@ class Run:
         length, epochs = content["epoch_length"], self.config.epochs
         trainer.load_state_dict({"epoch_length": length, "iteration": 0, "max_epochs": epochs})
         trainer.state.iteration = content["iteration"]
-        trainer.state.epoch = content["epoch"] - saved.is_in_mid_epoch
-        trainer._init_iter = saved.iterations_in_epoch
+        begins_in_mid_epoch = self._begins_in_mid_epoch(saved)
+        trainer.state.epoch = content["epoch"] - begins_in_mid_epoch
+        trainer._init_iter = saved.iterations_in_epoch if begins_in_mid_epoch else 0
 
     def _train_loader(self) -> Any:
         return self.loaders["train"]
@@ -619,11 +663,14 @@ class Run:
             trainer.add_event_handler(event, self._interrupt_if_requested)
         if self._saved is None:
             trainer.add_event_handler(Events.EPOCH_STARTED, self._note_epoch_start)
-        elif self._saved.is_in_mid_epoch:
+        elif self._begins_in_mid_epoch(self._saved):
             self._restore_at_epoch_start(trainer, self._saved)
         else:
             self._restore(self._saved)
             trainer.add_event_handler(Events.EPOCH_STARTED, self._note_epoch_start)
+            if self._saved.is_at_epoch_end and not self._saved.has_ended(self.config.epochs):
+                # It was terminated at an epoch's last iteration, of whose end nobody has heard.
+                trainer.fire_event(Events.EPOCH_COMPLETED)
         self._can_interrupt = True
 
     def _restore_at_epoch_start(self, trainer: Engine, saved: SavedRun) -> None:
@@ -646,6 +693,15 @@ class Run:
         (self.directory.path / SUMMARY).unlink(missing_ok=True)
         self._write_history()
 
+    def _note_changes(self, saved: SavedRun, changes: Iterable[Mapping[str, Any]]) -> None:
+        """Remember what changed since the run began, each once."""
+        if not self.changes:
+            self.changes += saved.directory.manifest.get("changes", [])
+        known = [(each["of"], each["fact"], each["now"]) for each in self.changes]
+        for change in changes:
+            if (change["of"], change["fact"], change["now"]) not in known:
+                self.changes.append(change)
+
     def _note_epoch_start(self) -> None:
         self.random_state_of_epoch = self.random_state()
 
@@ -665,7 +721,7 @@ class Run:
         self._can_interrupt = False
         state, directory = self.trainer.state, self.directory
         saved_iteration = directory.last_saved_iteration()
-        resumable = directory.path if saved_iteration == state.iteration else None
+        resumable = directory.path if saved_iteration == self.recorder.iteration else None
         raise RunInterruptedError(state.epoch, state.iteration, resumable)
 
     def _skip_training(self, directory: RunDirectory) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Checkpoint(Plugin):
         """Register what must be the last to hear of an epoch's end, after all who change it."""
         self._saved_at = time.monotonic()
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.save_now_and_then)
+        trainer.add_event_handler(Events.TERMINATE, self.save)
 
     def save_now_and_then(self, trainer: Engine) -> None:
         """Save where it is time, and after the last epoch."""

@@ -70,12 +70,10 @@ class EarlyStop(Plugin):
         return {"stopped_epoch": self.stopped_epoch, **self._stopping.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.stopped_epoch = state["stopped_epoch"]
         self._stopping.load_state_dict(state)
-        if self.stopped_epoch is not None:
-            # The run was saved, and then killed, between being stopped and its end.
-            logger.info("%s: had ended training at epoch %d", self.name, self.stopped_epoch)
-            self._run.trainer.terminate()
+        # Where more epochs are wanted than before, the training goes on.
+        ends = self._run.trainer.should_terminate
+        self.stopped_epoch = state["stopped_epoch"] if ends else None
 
     def summary(self) -> Mapping[str, Any]:
         if self.stopped_epoch is None:
