@@ -47,6 +47,7 @@ _CHOSEN_KEY = "ignite_threenet.chosen"
 _PARTS_KEY = "ignite_threenet.parts"
 _FILE_OF_KEY = "ignite_threenet.file_of"
 _MISSING_KEY = "ignite_threenet.missing"
+_WORDS_KEY = "ignite_threenet.words"
 _SAVED_KEY = "ignite_threenet.saved"
 _EPOCHS_KEY = "epochs"
 _USE_KEY = "use"
@@ -197,6 +198,7 @@ class _RunCommand(click.Command):
     """A command whose options are those of the model, dataset and plugins that it is asked for."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_WORDS_KEY] = list(args)
         try:
             # What others print as they are imported must not be taken for this command's output.
             with redirect_stdout(sys.stderr):
@@ -204,13 +206,18 @@ class _RunCommand(click.Command):
         except ThreeNetError as error:
             # Help must not fail because of what it would help to mend.
             if not ctx.resilient_parsing and not {*ctx.help_option_names} & {*args}:
+                ctx.close()  # where Click does not, a saved run would stay locked
                 raise
             ctx.meta[_CHOSEN_KEY] = ctx.meta[_PARTS_KEY] = []
             ctx.meta[_MISSING_KEY] = f"The options of the parts are missing here: {error}"
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
+            ctx.close()
             _explain_unknown_option(error, ctx.meta[_CHOSEN_KEY])
+            raise
+        except BaseException:
+            ctx.close()
             raise
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -249,6 +256,8 @@ class _RunCommand(click.Command):
         if first.get("resume"):
             self._choose_as_saved(ctx, first, recipe, config)
             return
+        if first.get("allow_changes"):
+            raise ConfigError("--allow-changes: is for a run that goes on, with --resume")
         by_recipe, _ = select_plugins(recipe.plugins(), DEFAULT_PLUGINS)
         names, removed = select_plugins(first[_PLUGINS_KEY] or config.plugins(), by_recipe)
         names = [recipe.explain(config.explain(name)) for name in names]
@@ -277,13 +286,14 @@ class _RunCommand(click.Command):
         config: "_ConfigFile",
     ) -> None:
         """Take plugins and options from a checkpoint; what else is given must agree with it."""
-        from .resume import PLACES, check_places, words_of
+        from .resume import check_places, removed_of, words_of
 
         items = first[_PLUGINS_KEY] or config.plugins() or recipe.plugins()
         given, removed = select_plugins(items, ())
         given = [recipe.explain(config.explain(word)) for word in given]
         saved = _open_saved(ctx, Path(first["resume"]), quiet=first["quiet"])._replace(
-            allow_changes=bool(first["allow_changes"]), without=removed
+            allow_changes=bool(first["allow_changes"]),
+            without=removed - {"progress"} if first["quiet"] else removed,
         )
         if is_whole_selection(items):
             wanted = ",".join(each.name for each in resolve_plugins(given))
@@ -296,12 +306,12 @@ class _RunCommand(click.Command):
             for kind in GROUPS
         }
         check_places(saved, words)
-        chosen = resolve_plugins(words_of(saved, given), removed & find_plugins().keys())
+        chosen = resolve_plugins(words_of(saved, given), removed_of(saved))
         parts = [choose_part(kind, words[kind]) for kind in saved.parts]
         values = _saved_values(saved, chosen, parts) | words
         for file in (recipe, config):
             for key, value in file.values(chosen, parts, words).items():
-                if key == _EPOCHS_KEY or key in PLACES:
+                if key == _EPOCHS_KEY or _is_place(key, values.get(key)):
                     values[key] = value
                 else:
                     _check_agrees(f"{file.name}: {key}", value, values.get(key), saved)
@@ -649,17 +659,20 @@ def _sources(ctx: click.Context) -> dict[str, str]:
     }
 
 
-def _check_given(ctx: click.Context, params: Mapping[str, Any], saved: "SavedRun") -> None:
-    """Refuse options that are given anew and differ from those of the saved run."""
+def _is_place(name: str, before: object) -> bool:
+    """Tell whether an option says where something is; what it leads to is compared instead."""
     from .resume import PLACES
 
+    return name in PLACES or (name.startswith("dataset_") and isinstance(before, Path))
+
+
+def _check_given(ctx: click.Context, params: Mapping[str, Any], saved: "SavedRun") -> None:
+    """Refuse options that are given anew and differ from those of the saved run."""
     values = ctx.default_map or {}
     options = {param.name: param for param in ctx.command.get_params(ctx)}
     for name, before in values.items():
         given = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP
-        # What a path of the dataset leads to is compared when it is loaded.
-        is_place = name in PLACES or (name.startswith("dataset_") and isinstance(before, Path))
-        if given and name != _EPOCHS_KEY and not is_place:
+        if given and name != _EPOCHS_KEY and not _is_place(name, before):
             _check_agrees(_where(options[name], ctx), params[name], before, saved)
 
 
@@ -689,25 +702,26 @@ _EPOCHS_TO_VERIFY = 3
 def verify_resume(ctx: click.Context, /, **params: Any) -> None:
     """Check that an interrupted and resumed run ends as one that was never stopped.
 
-    Trains once through, and once interrupted in mid-epoch and resumed, in a temporary directory,
-    and compares all bits. Takes the options of `run`; the plugins' are worth checking. Trains
-    3 epochs where --epochs is not given.
+    Takes the options of `run`, and runs it with them in fresh processes: through to the end,
+    interrupted in mid-epoch and at an epoch's end, ended by a handler, and each time resumed.
+    Compares all weights, recorded numbers, random generators, files, and what plugins remember, to
+    the last bit. Trains 3 epochs where --epochs is not given.
     """
     _set_up_logging(quiet=not params["verbose"], verbose=params["verbose"])
-    from .verify import verify_resume as verify
+    from .verify import verify_command
 
+    # What can be refused is refused here, and not by a process that has no terminal.
+    _make_config(params)
+    _make_plugins(ctx, params)
+    words: list[str] = ctx.meta[_WORDS_KEY]
     if ctx.get_parameter_source(_EPOCHS_KEY) is ParameterSource.DEFAULT:
-        params[_EPOCHS_KEY] = _EPOCHS_TO_VERIFY
-    config = _make_config(params)
-    differences = verify(
-        config,
-        lambda: _make_plugins(ctx, params),
-        model_options=_options_of_part(ctx, params, "model"),
-        dataset_options=_options_of_part(ctx, params, "dataset"),
-    )
-    for part, differing in differences.items():
-        click.echo(f"{part}: {differing[0] if differing else 'the same to the last bit'}")
-    if any(differences.values()):
+        words += ["--epochs", str(_EPOCHS_TO_VERIFY)]
+    comparison = verify_command(words)
+    for part, differing in comparison.differences.items():
+        unchecked = comparison.unchecked.get(part)
+        same = f"unchecked: {unchecked}" if unchecked else "the same to the last bit"
+        click.echo(f"{part}: {differing[0] if differing else same}")
+    if not comparison.is_same:
         raise click.ClickException("the resumed run differs from the one that was never stopped")
 
 

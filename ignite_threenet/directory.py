@@ -267,6 +267,11 @@ def check_usable(path: Path, *, force: bool = False) -> None:
         raise DirectoryError(path, "is not empty and holds no run; choose another --out")
 
 
+def is_kept_for_resuming(name: str) -> bool:
+    """Tell whether a file of a run's directory only serves to go on from it."""
+    return name in (LOCK, OWNER) or _CHECKPOINT.fullmatch(name) is not None or is_temporary(name)
+
+
 def _is_manifest(content: Mapping[str, Any]) -> bool:
     versions = content.get("versions")
     return isinstance(versions, dict) and "ignite_threenet" in versions

@@ -131,7 +131,7 @@ def build_summary(run: "Run", error: BaseException | None, seconds: float) -> di
             "dataset": run.dataset_name,
             "device": describe_device(run.device),
             "epochs": len(run.history.epochs),
-            "iterations": run.trainer.state.iteration,
+            "iterations": run.recorder.iteration,
             "best_accuracy": {
                 split: {"accuracy": measurement.metrics["accuracy"], "epoch": measurement.epoch}
                 for split, measurement in best.items()

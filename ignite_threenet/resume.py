@@ -57,7 +57,7 @@ _KEYS: Mapping[str, type | tuple[type, ...]] = {
     "epoch_random": dict,
 }
 _SOURCE_KEYS = ("kind", "distribution", "sha256")
-_PLUGIN_KEYS = ("name", "use", "source", "options", "changes_training", "state")
+_PLUGIN_KEYS = ("name", "use", "source", "options", "changes_training", "left_out", "state")
 _PART_KEYS = ("name", "source", "options")
 
 # Options that say where something is. It may have moved; what it holds is what counts.
@@ -238,8 +238,15 @@ def plugins_of(saved: SavedRun, wanted: Iterable[str | Plugin] | None = None) ->
     options = {each["name"]: each["options"] for each in saved.plugins}
     return [
         chosen.create(**convert_options(chosen.specs, options.get(chosen.name, {}), chosen.name))
-        for chosen in resolve_plugins(words_of(saved) if wanted is None else wanted)
+        for chosen in resolve_plugins(
+            words_of(saved) if wanted is None else wanted, removed_of(saved)
+        )
     ]
+
+
+def removed_of(saved: SavedRun) -> set[str]:
+    """Give the plugins to go on without that another one might bring back."""
+    return set(saved.without) & find_plugins().keys()
 
 
 def options_of(saved: SavedRun, kind: str) -> Mapping[str, Any]:
@@ -261,6 +268,7 @@ def words_of(saved: SavedRun, moved: Iterable[str] = ()) -> list[str]:
     installed = find_plugins()
     places = {split_name(word)[0]: word for word in moved}
     uses = {each["name"]: each["use"] for each in saved.plugins}
+    left_out = {each["name"] for each in saved.plugins if each["left_out"]}
     for name in (*places, *saved.without):
         if name not in uses:
             raise CheckpointError(saved.path, f"was made without the plugin {name!r}")
@@ -268,7 +276,7 @@ def words_of(saved: SavedRun, moved: Iterable[str] = ()) -> list[str]:
     return [
         places.get(name, f"{name}={use}")
         for name, use in uses.items()
-        if name not in saved.without and (name in places or use in there)
+        if name not in saved.without and (name in places or (use in there and name not in left_out))
     ]
 
 
@@ -283,11 +291,11 @@ def check_places(saved: SavedRun, config: Mapping[str, Any]) -> None:
         CheckpointError: one is not there.
     """
     for kind in saved.parts:
-        if not is_there(str(config[kind])):
+        place = str(config[kind])
+        if place == saved.config[kind] and not is_there(place):
             raise CheckpointError(
                 saved.path,
-                f"the {kind} {config[kind]} is no longer there; where it has moved to, "
-                f"--{kind} says",
+                f"the {kind} {place} is no longer there; where it has moved to, --{kind} says",
             )
 
 
@@ -330,7 +338,7 @@ def capture(run: "Run") -> dict[str, Any]:
         "optimizer": run.optimizer.state_dict(),
         "history": run.history.state_dict(),
         "recorder": run.recorder.state_dict(),
-        "random": run.random_state(),
+        "random": _random_state_to_go_on_from(run),
         "epoch_random": run.random_state_of_epoch,
     }
     # A buffer may be a mask of infinities.
@@ -340,6 +348,18 @@ def capture(run: "Run") -> dict[str, Any]:
     if not _is_finite(content["optimizer"]):
         raise CheckpointError(run.directory.path, "not saved: the optimizer is not finite")
     return content
+
+
+def _random_state_to_go_on_from(run: "Run") -> Mapping[str, Any]:
+    """Give the random generators as they are; of an epoch without an iteration, as it began.
+
+    What its loader has drawn by then, it draws again.
+    """
+    ended = run.history.epochs
+    is_new = run.trainer.state.epoch > (ended[-1].epoch if ended else 0)
+    if is_new and run.recorder.steps == 0:
+        return run.random_state_of_epoch
+    return run.random_state()
 
 
 def _capture_part(part: "ChosenPart", run: "Run") -> dict[str, Any]:
@@ -396,6 +416,7 @@ def _capture_plugin(attachment: Attachment) -> dict[str, Any]:
         "source": _source_of_plugin(plugin),
         "options": plain_options(plugin),
         "changes_training": plugin.changes_training,
+        "left_out": False,
         # None of one that was detached: it begins anew.
         "state": attachment.call("state_dict", plugin.state_dict),
     }
@@ -470,13 +491,19 @@ def check_plugins(
         changes += _check_source(saved, where, before["source"], _source_of_plugin(plugin))
     for before in missing.values():
         changes += _check_missing(saved, before)
-    return list(missing.values()), changes
+    carried: list[Mapping[str, Any]] = [
+        {**each, "left_out": each["left_out"] or each["name"] in saved.without}
+        for each in missing.values()
+    ]
+    return carried, changes
 
 
 def _check_missing(saved: SavedRun, plugin: Mapping[str, Any]) -> list[Change]:
     """Tell of a plugin that is not there; one that changes the training must not just vanish."""
     name, place = plugin["name"], plugin["source"]["distribution"] or plugin["use"]
     origin = f" ({place})" if place else ""
+    if plugin["left_out"]:
+        return []
     if name in saved.without:
         logger.warning("going on without the plugin %r%s; its state is carried along", name, origin)
     elif plugin["changes_training"] and not saved.allow_changes:
@@ -560,6 +587,11 @@ def _check_source(
 def _change(saved: SavedRun, where: str, fact: str, before: str, now: str) -> Change:
     at = {name: saved.content[name] for name in ("epoch", "iteration")}
     return {"of": where, "fact": fact, "before": before, "now": now, **at}
+
+
+def key_of(change: Mapping[str, Any]) -> tuple[str, str]:
+    """Tell what a change is about."""
+    return change["of"], change["fact"]
 
 
 def _spell_change(change: Change) -> str:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -49,6 +50,7 @@ from .resume import (
     check_plugins,
     check_versions,
     config_of,
+    key_of,
     open_saved_run,
     options_of,
     plugins_of,
@@ -60,6 +62,9 @@ logger = logging.getLogger(__package__)
 # Evaluation needs no gradients: batches this large cost the fewest steps that still fit a
 # processor's cache.
 _EVALUATION_BATCH_SIZE = 2048
+
+watcher: ContextVar[Callable[["Run"], None] | None] = ContextVar("watcher", default=None)
+"""Called with each Run that has been made: so verify-resume looks on at the command line."""
 
 # The part of a run's time that the evaluators take; no plugin's name has parentheses.
 _MEASURING = "(measuring)"
@@ -187,6 +192,9 @@ class Run:
         except BaseException as error:
             self._close(error)
             raise
+        watch = watcher.get()
+        if watch is not None:
+            watch(self)
 
     @classmethod
     def resume(
@@ -197,6 +205,7 @@ class Run:
         plugins: Iterable[str | Plugin] | None = None,
         model: str | nn.Module | Callable[..., nn.Module] | None = None,
         dataset: str | None = None,
+        dataset_options: Mapping[str, Any] | None = None,
         data_dir: Path | str | None = None,
         loaders: Mapping[str, Iterable[Batch]] | None = None,
         loss_fn: LossFunction | None = None,
@@ -213,6 +222,7 @@ class Run:
                 they had; by default those that the run had, as far as they are still there.
             model: the network of one's own, as at first; or where its file is now.
             dataset: where the dataset is now.
+            dataset_options: those of its options that are paths, where these lead elsewhere now.
             data_dir: where the directory of the datasets is now.
             loaders: the loaders of one's own, as at first.
             loss_fn: the loss of one's own, as at first.
@@ -240,7 +250,9 @@ class Run:
                 loss_fn=loss_fn,
                 optimizer=optimizer,
                 model_options=options_of(saved, "model") if model is None else None,
-                dataset_options=options_of(saved, "dataset") if loaders is None else None,
+                dataset_options=None
+                if loaders is not None
+                else {**options_of(saved, "dataset"), **(dataset_options or {})},
                 saved=saved,
             )
         except BaseException:
@@ -374,6 +386,11 @@ class Run:
         self._interrupt_requested = self._can_interrupt
         return self._can_interrupt
 
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether interrupt() has ended the training, or will."""
+        return self._interrupt_requested
+
     def train(self) -> dict[str, Any]:
         """Train, test the model that training ends with, and write the summary.
 
@@ -420,10 +437,18 @@ class Run:
             if options:
                 raise ConfigError("dataset_options: the loaders are one's own")
             return None
-        part = choose_part("dataset", self.config.dataset).with_options(options)
+        part = self._choose_part("dataset", options)
         self.parts["dataset"] = part
         self.dataset_name = part.name
         return ChosenDataset(part)
+
+    def _choose_part(self, kind: str, options: Mapping[str, Any]) -> ChosenPart:
+        part = choose_part(kind, getattr(self.config, kind))
+        if self._saved is not None:
+            # Of another part than it was, check_parts() says so.
+            known = {spec.name for spec in part.specs}
+            options = {name: each for name, each in options.items() if name in known}
+        return part.with_options(options)
 
     def _find_shape(self) -> DataShape | None:
         """Learn what the data is like, from itself where nothing else says; None of loaders."""
@@ -451,7 +476,7 @@ class Run:
             return model
         if model is not None:
             return create_model(part_of(model), shape)
-        self.parts["model"] = choose_part("model", self.config.model).with_options(options)
+        self.parts["model"] = self._choose_part("model", options)
         return create_model(self.parts["model"], shape)
 
     def _split_names(self) -> list[str]:
@@ -477,6 +502,7 @@ class Run:
         trainer.lets_errors_pass = True
         trainer.add_event_handler(Events.EPOCH_STARTED, self._choose_order)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._end_pass)
+        trainer.add_event_handler(Events.TERMINATE, self._end_full_pass)
         self.recorder.attach(trainer)
         trainer.add_event_handler(Events.COMPLETED, self._end_interruptible_part)
         return trainer
@@ -583,6 +609,11 @@ class Run:
         elif rest := list(islice(batches, 1)):
             trainer._dataloader_iter = chain(rest, batches)
 
+    def _end_full_pass(self, trainer: Engine) -> None:
+        """Let the loader come to its end where training ends at an epoch's last iteration."""
+        if self.recorder.steps == trainer.state.epoch_length:
+            self._end_pass(trainer)
+
     def _is_between_iterations(self) -> bool:
         event, length = self.trainer.last_event_name, self.trainer.state.epoch_length
         if event in (Events.EPOCH_COMPLETED, Events.TERMINATE):
@@ -620,7 +651,7 @@ class Run:
             self._end_as_saved(saved)
             return
         loader = self._train_loader()
-        if self._begins_in_mid_epoch(saved):
+        if self._begins_in_mid_epoch(saved) and saved.iterations_in_epoch > 0:
             loader = ResumedLoader(loader, saved)
         self.trainer.run(loader)
 
@@ -694,13 +725,11 @@ class Run:
         self._write_history()
 
     def _note_changes(self, saved: SavedRun, changes: Iterable[Mapping[str, Any]]) -> None:
-        """Remember what changed since the run began, each once."""
+        """Remember what changed since the run began; what is as it was last is no change."""
         if not self.changes:
             self.changes += saved.directory.manifest.get("changes", [])
-        known = [(each["of"], each["fact"], each["now"]) for each in self.changes]
-        for change in changes:
-            if (change["of"], change["fact"], change["now"]) not in known:
-                self.changes.append(change)
+        last = {(each["of"], each["fact"]): each["now"] for each in self.changes}
+        self.changes += [each for each in changes if last.get(key_of(each)) != each["now"]]
 
     def _note_epoch_start(self) -> None:
         self.random_state_of_epoch = self.random_state()

@@ -36,6 +36,14 @@ class Progress(Plugin):
         for split, evaluator in run.evaluators.items():
             evaluator.add_event_handler(Events.COMPLETED, self._note, split)
 
+    def state_dict(self) -> Mapping[str, Any]:
+        return {"loss": self._loss, "accuracies": self._accuracies}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._loss.update(state["loss"])
+        self._accuracies.update(state["accuracies"])
+        self._display.show(self._loss | self._accuracies)
+
     def close(self, error: BaseException | None) -> None:
         self._display.close()
 

@@ -1,6 +1,6 @@
 """What the tests of several plugins share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from conftest import Clock
 from ignite.engine import Engine, Events
 from ignite.engine.events import CallableEventWithFilter
 from matplotlib.figure import Figure
-from torch import nn
+from torch import Tensor, nn
 
 from ignite_threenet import Plugin, Run, RunConfig, RunInterruptedError, option
 from ignite_threenet.engines import Batch
@@ -135,3 +135,18 @@ def keep_mlflow_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", Path("mlruns").absolute().as_uri())
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+def flatten(value: Any, where: str) -> Iterator[tuple[str, object]]:
+    """Give all that is in there to the last bit, but for times, each by its place."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if key != "seconds":
+                yield from flatten(value[key], f"{where}/{key}")
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            yield from flatten(each, f"{where}/{index}")
+    elif isinstance(value, Tensor):
+        yield where, (value.dtype, value.shape, value.numpy().tobytes())
+    else:
+        yield where, repr(value)

@@ -131,7 +131,7 @@ def test_a_passed_check_is_a_line_with_what_was_seen() -> None:
     assert lines[3:] == [
         "ok      run: ok (two batches of each split)",
         "ok      contract: ok",
-        "ok      state: ok (interrupted and resumed)",
+        "ok      state: ok (stopped and resumed)",
         "ok      weights: ok (the same with it and without it)",
     ]
 
@@ -481,7 +481,7 @@ def test_a_state_that_cannot_be_saved_is_told() -> None:
 def test_a_forgetful_plugin_is_told_what_it_forgot() -> None:
     assert only_problem(write(subject(restored="0"))) == (
         "state",
-        "the resumed run differs: plugin subject: count: 3 and 2; see Plugin.state_dict()",
+        "the resumed run differs: plugin subject: count: 3 and 1; see Plugin.state_dict()",
     )
 
 

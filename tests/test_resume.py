@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Batches, MakeBatches
+from helpers import flatten
 from ignite.engine import Engine, Events
 from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.augment import Augment
@@ -203,20 +204,6 @@ def outcome(run: Run) -> dict[str, object]:
         "counters": [run.trainer.state.epoch, run.trainer.state.iteration],
     }
     return dict(flatten(parts, ""))
-
-
-def flatten(value: Any, where: str) -> Iterator[tuple[str, object]]:
-    if isinstance(value, Mapping):
-        for key in value:
-            if key != "seconds":
-                yield from flatten(value[key], f"{where}/{key}")
-    elif isinstance(value, list | tuple):
-        for index, each in enumerate(value):
-            yield from flatten(each, f"{where}/{index}")
-    elif isinstance(value, Tensor):
-        yield where, (value.dtype, value.shape, value.numpy().tobytes())
-    else:
-        yield where, repr(value)
 
 
 def differences(one: Run, other: Run) -> list[str]:
@@ -523,6 +510,71 @@ def test_a_longer_run_killed_midway_is_not_taken_for_completed(task: Task) -> No
     assert differences(run, longer) == []
 
 
+def end_at(run: Run, moment: Moment) -> Path:
+    """Train a run that a handler ends."""
+    event, iteration = moment
+
+    @run.trainer.on(event)
+    def end(trainer: Engine) -> None:
+        if trainer.state.iteration == iteration:
+            trainer.terminate()
+
+    run.train()
+    return run.directory.path
+
+
+ENDS: dict[str, Moment] = {
+    "after the first iteration": (Events.ITERATION_COMPLETED, 1),
+    "as an iteration starts": (Events.ITERATION_STARTED, 6),
+    "in mid-epoch": (Events.ITERATION_COMPLETED, 6),
+    "as a batch is fetched": (Events.GET_BATCH_STARTED, 5),
+    "at an epoch's last iteration": (Events.ITERATION_COMPLETED, 8),
+    "at an epoch's end": (Events.EPOCH_COMPLETED, 8),
+    "as an epoch starts": (Events.EPOCH_STARTED, 8),
+}
+
+
+@pytest.mark.parametrize("moment", ENDS.values(), ids=ENDS)
+def test_a_run_that_a_handler_ended_trains_on_for_more_epochs_as_one_never_ended(
+    task: Task, moment: Moment
+) -> None:
+    def make_plugins() -> list[Plugin]:
+        # What was drawn for a step that is never taken is drawn again.
+        draws = [] if moment[0] is Events.ITERATION_STARTED else [Augment()]
+        return [Accuracy(every=2), Ema(decay=0.5), *draws, Noise(), Checkpoint(seconds=0)]
+
+    loader = LOADERS["shuffled by a generator"]
+    task = replace(task, make_plugins=make_plugins, make_train_loader=loader)
+    path = end_at(task.start("parts"), moment)
+
+    run = task.resume(path, epochs=EPOCHS + 1)
+    run.train()
+
+    assert differences(run, task.train_through(epochs=EPOCHS + 1)) == []
+
+
+@pytest.mark.parametrize("moment", ENDS.values(), ids=ENDS)
+def test_a_run_that_a_handler_ended_and_nobody_summed_up_ends_as_it_did(
+    task: Task, moment: Moment
+) -> None:
+    task = replace(task, make_plugins=all_that_remember)
+    whole = task.start("whole")
+
+    @whole.trainer.on(Events.STARTED)
+    def listen_after_the_checkpoint(trainer: Engine) -> None:
+        trainer.add_event_handler(Events.TERMINATE, lambda: shutil.copytree("whole", "killed"))
+
+    end_at(whole, moment)
+    run = task.resume("killed")
+    summary = run.train()
+
+    # As an iteration starts, Ignite has counted it already.
+    ahead = ["/counters/1"] if moment[0] is Events.ITERATION_STARTED else []
+    assert differences(run, whole) == ahead
+    assert run.recorder.iteration == whole.recorder.iteration
+    assert summary["status"] == "completed"
+
+
 @pytest.mark.parametrize("moment", [(Events.ITERATION_COMPLETED, 10), (Events.EPOCH_COMPLETED, 12)])
 def test_fewer_epochs_than_were_begun_are_refused(task: Task, moment: Moment) -> None:
     path = task.train_until(moment)
@@ -669,7 +721,7 @@ def test_the_only_checkpoint_being_damaged_is_refused_by_its_own_name(
     assert refusal(lambda: task.resume(parts)).startswith(f"{FILE}: ")
 
 
-@pytest.mark.parametrize("found", [1, 3])
+@pytest.mark.parametrize("found", [1, 2, 4])
 def test_a_checkpoint_of_another_format_is_refused_even_where_an_older_one_could_be_read(
     task: Task, parts: Path, found: int
 ) -> None:
@@ -677,7 +729,7 @@ def test_a_checkpoint_of_another_format_is_refused_even_where_an_older_one_could
 
     message = refusal(lambda: task.resume(parts))
 
-    assert message == f"{FILE}: has the format {found}; this version reads 2"
+    assert message == f"{FILE}: has the format {found}; this version reads 3"
     assert FILE.exists()
 
 
@@ -711,10 +763,28 @@ def test_other_data_is_refused() -> None:
     name = next(iter(before["sha256"]))
 
     rewrite(FILE, dataset={**before, "sha256": {**before["sha256"], name: "0" * 64}})
-    assert refusal(Run.resume(path).train) == f"{FILE}: the data is not the same: {name}"
+    assert refusal(Run.resume(path).train) == (
+        f"{FILE}: the data is not the same as that of digits, by its SHA-256 digests: {name}"
+    )
 
-    rewrite(FILE, dataset={**before, "name": "mnist"})
-    assert refusal(Run.resume(path).train) == f"{FILE}: the dataset was mnist, and is digits"
+    rewrite(FILE, dataset={"name": "mnist", "sha256": {}})
+    assert refusal(Run.resume(path).train) == (
+        f"{FILE}: the data is not the same as that of mnist, by its SHA-256 digests: "
+        + ", ".join(sorted(before["sha256"]))
+    )
+
+
+@pytest.mark.usefixtures("small_digits")
+def test_the_same_data_under_another_name_is_accepted() -> None:
+    config = RunConfig(dataset="digits", epochs=3, batch_size=128, out=Path("parts"))
+    path = interrupt(Run(config, [Checkpoint(seconds=0)]), (Events.ITERATION_COMPLETED, 6))
+    rewrite(FILE, dataset={**checkpoint.read(FILE)["dataset"], "name": "letters"})
+    run = Run.resume(path)
+    run.train()
+    whole = Run(replace(config, out=Path("whole")), [Checkpoint(seconds=0)])
+    whole.train()
+
+    assert differences(run, whole) == []
 
 
 def test_loaders_that_are_missing_are_refused_before_any_data_is_loaded(
@@ -798,8 +868,7 @@ def test_what_was_refused_can_be_taken_up_again_in_the_same_process(
     [
         (
             lambda: [Checkpoint(seconds=0, keep=3)],
-            "plugin 'checkpoint': options was {'every': 1, 'seconds': 0.0, 'keep': 2}, "
-            "and is {'every': 1, 'seconds': 0.0, 'keep': 3}",
+            "plugin 'checkpoint': keep was 2, and is 3",
         ),
         (lambda: [Noise(), Checkpoint(seconds=0)], "was made without the plugin 'noise'"),
     ],
@@ -812,12 +881,49 @@ def test_other_plugins_are_refused(
 
 def test_another_version_of_a_plugin_is_refused(task: Task, parts: Path) -> None:
     (plugin,) = checkpoint.read(FILE)["plugins"]
-    rewrite(FILE, plugins=[{**plugin, "distribution": "acme 0.9"}])
+    rewrite(FILE, plugins=[{**plugin, "source": {**plugin["source"], "distribution": "acme 0.9"}}])
 
     message = refusal(lambda: task.resume(parts))
 
-    now = plugin["distribution"]
-    assert message == f"{FILE}: plugin 'checkpoint': distribution was 'acme 0.9', and is {now!r}"
+    now = plugin["source"]["distribution"]
+    assert now == f"ignite-threenet {version('ignite-threenet')}"
+    assert message == (
+        f"{FILE}: plugin 'checkpoint': distribution was acme 0.9, and is {now}; "
+        "go on with it by --allow-changes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "before", "spelled"),
+    [
+        ("sha256", "0" * 64, "the SHA-256 digest of its source was 000000000000, and is {now:.12}"),
+        ("sha256", "", "the SHA-256 digest of its source was none, and is {now:.12}"),
+        ("kind", "Saver", "kind was Saver, and is {now}"),
+    ],
+)
+def test_another_source_of_an_installed_plugin_is_refused_unless_allowed(
+    task: Task,
+    parts: Path,
+    caplog: pytest.LogCaptureFixture,
+    what: str,
+    before: str,
+    spelled: str,
+) -> None:
+    (plugin,) = checkpoint.read(FILE)["plugins"]
+    rewrite(FILE, plugins=[{**plugin, "source": {**plugin["source"], what: before}}])
+    now = plugin["source"][what]
+    expected = f"plugin 'checkpoint': {spelled.format(now=now)}"
+
+    message = refusal(lambda: task.resume(parts))
+    run = task.resume(parts, allow_changes=True)
+    run.train()
+
+    assert message == f"{FILE}: {expected}; go on with it by --allow-changes"
+    assert caplog.messages.count(expected) == 1
+    manifest = json.loads((parts / "manifest.json").read_text())
+    change = {"of": "plugin 'checkpoint'", "fact": what, "before": before, "now": now}
+    assert manifest["changes"] == [{**change, "epoch": 2, "iteration": 6}]
+    assert differences(run, task.train_through()) == []
 
 
 def test_a_plugin_that_is_gone_is_carried_along_with_a_warning(
@@ -970,8 +1076,8 @@ def test_a_run_is_not_saved_where_it_could_not_go_on(
             run.save()
 
     assert refusal(run.train) == (
-        f"whole: not saved at {event.name}; a run can go on from EPOCH_COMPLETED, INTERRUPT, and "
-        "an ITERATION_COMPLETED that is not an epoch's last"
+        f"whole: not saved at {event.name}; a run can go on from EPOCH_COMPLETED, INTERRUPT, "
+        "TERMINATE, and an ITERATION_COMPLETED that is not an epoch's last"
     )
     assert not list(Path("whole").glob("*.pt"))
 

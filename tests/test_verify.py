@@ -1,16 +1,18 @@
 """Tests of the comparison of a resumed run with one that was never stopped."""
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from ignite.engine import Engine, Events
+from torch import nn
 
-from ignite_threenet import Plugin, Run, RunConfig
-from ignite_threenet.verify import verify_resume
-
-pytestmark = pytest.mark.usefixtures("small_digits")
+from ignite_threenet import Plugin, Run, RunConfig, ThreeNetError
+from ignite_threenet.testing import tiny, tiny_loaders
+from ignite_threenet.verify import Comparison, verify_command, verify_resume
 
 
 class Counter(Plugin):
@@ -57,30 +59,223 @@ class Disturbing(Counter):
             parameter.add_(0.001 * self.count)
 
 
-def differences_with(*plugins: type[Plugin], epochs: int = 3) -> dict[str, list[str]]:
-    config = RunConfig(dataset="digits", epochs=epochs, batch_size=128)
-    return verify_resume(config, lambda: [plugin() for plugin in plugins])
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+PARTS = ["model", "optimizer", "history", "random", "summary", "files"]
+
+
+def compare_with(*plugins: type[Plugin], epochs: int = 3) -> Comparison:
+    config = RunConfig(epochs=epochs, batch_size=16, lr=0.1)
+    return verify_resume(
+        config,
+        lambda: [plugin() for plugin in plugins],
+        make_model=make_tiny,
+        make_loaders=tiny_loaders,
+    )
+
+
+def make_tiny() -> nn.Module:
+    torch.manual_seed(0)
+    return tiny.Tiny(input_shape=(784,))
+
+
+# In one process
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
 def test_nothing_differs_where_plugins_remember(epochs: int) -> None:
-    assert differences_with(Counter, epochs=epochs) == {
-        "model": [],
-        "optimizer": [],
-        "history": [],
-        "plugin counter": [],
-    }
+    comparison = compare_with(Counter, epochs=epochs)
+
+    assert comparison.differences == {part: [] for part in [*PARTS, "plugin counter"]}
+    assert comparison.unchecked == {}
+    assert comparison.is_same
 
 
 def test_a_plugin_that_forgets_is_named_with_the_values_that_differ() -> None:
-    differences = differences_with(Forgetful)
+    comparison = compare_with(Forgetful)
 
-    assert differences.pop("plugin forgetful") == ["count: 12 and 6"]
+    differences = comparison.differences
+    assert differences.pop("plugin forgetful") == [
+        "count: 12 and 4",
+        "count: 6 and 0, after terminate()",
+    ]
     assert not any(differences.values())
 
 
 def test_a_plugin_that_changes_the_training_by_what_it_forgets_shows_in_the_model() -> None:
-    differences = differences_with(Disturbing)
+    comparison = compare_with(Disturbing)
 
-    assert differences["model"][0].startswith("layers.0.bias: tensors (200,) that differ by up to")
+    differences = comparison.differences
+    assert differences["model"][0].startswith("tiny.1.bias: tensors (10,) that differ by up to")
     assert any(place.startswith("epochs[") for place in differences["history"])
+    assert not comparison.is_same
+
+
+def test_any_optimizer_of_a_script_is_compared() -> None:
+    comparison = verify_resume(
+        RunConfig(epochs=2),
+        list,
+        make_model=make_tiny,
+        make_loaders=tiny_loaders,
+        make_optimizer=lambda model: torch.optim.RAdam(model.parameters(), lr=0.01),
+    )
+
+    assert comparison.is_same
+
+
+# The command line itself, in fresh processes
+
+HEADER = '''
+import random
+import torch
+from ignite.engine import Events
+from ignite_threenet import Plugin
+
+TOTAL = 0
+
+class Subject(Plugin):
+    """Counts epochs, and keeps no state."""
+
+    changes_training = True
+
+    def attach(self, run):
+        self.run, self.count = run, 0
+        run.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.look)
+
+    def look(self, trainer):
+        self.count += 1
+        self.act(trainer)
+
+    def act(self, trainer):
+        pass
+'''
+
+
+def compare_command(source: str = "", *words: str) -> Comparison:
+    Path("subject.py").write_text(HEADER + textwrap.indent(textwrap.dedent(source), "    "))
+    of_tiny = ["--model", f"{tiny.__file__}:Tiny", "--dataset", f"{tiny.__file__}:load"]
+    options = ["--epochs", "3", "--batch-size", "16", "--lr", "0.1", "--device", "cpu"]
+    plugins = words or ("--plugins", "./subject.py:Subject")
+    return verify_command([*of_tiny, *options, *plugins])
+
+
+def test_the_words_of_a_run_give_the_same_in_fresh_processes() -> None:
+    comparison = compare_command("", "--optimizer", "adamw", "--plugins", "best,ema,csv,checkpoint")
+
+    assert comparison.is_same
+    assert comparison.unchecked == {}
+    assert [*comparison.differences] == [
+        *PARTS,
+        *(f"plugin {name}" for name in ("accuracy", "best", "ema", "csv", "checkpoint")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "part", "difference"),
+    [
+        (
+            """
+            def close(self, error):
+                self.run.directory.write("count.txt", f"epochs: {self.count}".encode())
+            """,
+            "files",
+            "count.txt[2]: '3' and '1'",
+        ),
+        (
+            """
+            def summary(self):
+                return {"count": self.count}
+            """,
+            "summary",
+            "plugins.subject.count: 3 and 1",
+        ),
+        (
+            """
+            def act(self, trainer):
+                if self.count == 2:
+                    random.random()
+            """,
+            "random",
+            "python[1][624]: ",
+        ),
+        (
+            """
+            def act(self, trainer):
+                global TOTAL
+                TOTAL += 1
+                with torch.no_grad():
+                    next(self.run.model.parameters()).add_(0.1 * TOTAL)
+            """,
+            "model",
+            "tiny.1.weight: tensors (10, 784) that differ by up to",
+        ),
+        (
+            """
+            def act(self, trainer):
+                if self.count == 2:
+                    trainer.terminate()
+            """,
+            "history",
+            "epochs: 2 and 3 items",
+        ),
+    ],
+    ids=["a file", "the summary", "a random number", "a weight", "the end"],
+)
+def test_a_counter_without_a_state_is_found_by_what_it_did(
+    source: str, part: str, difference: str
+) -> None:
+    found = compare_command(source).differences[part]
+
+    assert any(place.startswith(difference) for place in found), found
+
+
+def test_a_counter_that_does_nothing_is_said_to_be_unchecked() -> None:
+    comparison = compare_command()
+
+    assert comparison.is_same
+    assert comparison.unchecked == {
+        "plugin subject": "its attribute 'count' differs, 3 and 1; nothing that it wrote shows "
+        "whether that matters"
+    }
+
+
+def test_what_varies_between_two_runs_never_stopped_is_left_out() -> None:
+    comparison = compare_command(
+        """
+        def attach(self, run):
+            self.run = run
+
+        def close(self, error):
+            import time
+            self.run.directory.write("time.txt", f"now {time.time_ns()}".encode())
+        """
+    )
+
+    assert comparison.is_same
+    assert comparison.unchecked == {}
+
+
+def test_a_run_that_fails_is_told_by_its_own_message() -> None:
+    with pytest.raises(ThreeNetError, match=r"failed: plugin 'subject' .* ValueError: no luck$"):
+        compare_command(
+            """
+            def act(self, trainer):
+                raise ValueError("no luck")
+            """
+        )
+
+
+def test_the_environment_and_the_directory_are_those_of_the_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("IGNITE_THREENET_PLUGINS", "./subject.py:Subject")
+
+    comparison = compare_command("", "--seed", "5")
+
+    assert "plugin subject" in comparison.differences

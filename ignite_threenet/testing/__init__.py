@@ -175,7 +175,11 @@ class _Scripted(Metric):
 
 
 def assert_resumes(make_plugin: Callable[[], Plugin], epochs: int = 3) -> None:
-    """Assert that a run with the plugin, interrupted and resumed, ends as one never stopped.
+    """Assert that a run with the plugin, stopped and resumed, ends as one never stopped.
+
+    It is interrupted in mid-epoch and at an epoch's end, and ended by a handler. What is compared
+    are the weights, the recorded numbers, the random generators, the files and the states. All
+    this is done in one process; ``plugins check`` does it in fresh ones.
 
     Args:
         make_plugin: makes the plugin, anew for each run.
@@ -185,13 +189,14 @@ def assert_resumes(make_plugin: Callable[[], Plugin], epochs: int = 3) -> None:
         AssertionError: something differs; the message says what.
         PluginFailedError: the plugin raised.
     """
-    differences = verify_resume(
+    comparison = verify_resume(
         RunConfig(epochs=epochs, lr=0.1, device="cpu", strict=True),
         lambda: [make_plugin()],
         make_model=_make_model,
         make_loaders=tiny_loaders,
     )
-    found = [f"{part}: {places[0]}" for part, places in differences.items() if places]
+    differences = comparison.differences.items()
+    found = [f"{part}: {places[0]}" for part, places in differences if places]
     if found:
         raise AssertionError(f"the resumed run differs: {'; '.join(found)}")
 

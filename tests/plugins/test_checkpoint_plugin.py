@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers import make_run, train_until
 from ignite.engine import Engine, Events
+from ignite.engine.events import CallableEventWithFilter
 from ignite_threenet_plugins.checkpoint import Checkpoint
 
 from ignite_threenet import (
@@ -170,6 +171,57 @@ def test_an_interrupted_run_is_saved_whatever_time_it_is(iteration: int) -> None
     train_until(run, Events.ITERATION_COMPLETED(once=iteration))
 
     assert saved_in(run) == [iteration]
+
+
+@pytest.mark.parametrize("skips_completed", [False, True])
+@pytest.mark.parametrize(
+    ("event", "saved"),
+    [
+        (Events.ITERATION_COMPLETED(once=6), 6),
+        (Events.ITERATION_COMPLETED(once=8), 8),
+        # Ignite does not begin it any more.
+        (Events.ITERATION_STARTED(once=6), 5),
+        (Events.EPOCH_COMPLETED(once=2), 8),
+        (Events.EPOCH_STARTED(once=2), 4),
+    ],
+    ids=["iteration", "last iteration", "iteration's start", "epoch", "epoch's start"],
+)
+def test_a_run_that_a_handler_ends_is_saved_whatever_time_it_is(
+    event: CallableEventWithFilter, saved: int, skips_completed: bool
+) -> None:
+    run = make_run(Checkpoint(every=9, seconds=1e6))
+    run.trainer.add_event_handler(
+        event, lambda: run.trainer.terminate(skip_completed=skips_completed)
+    )
+
+    summary = run.train()
+
+    assert summary["status"] == "completed"
+    assert saved_in(run) == [saved]
+    content = checkpoint.read(run.directory.checkpoints()[0])
+    assert content["ended"] == ("skip_completed" if skips_completed else True)
+    for name, weight in run.model.state_dict().items():
+        assert torch.equal(content["model"][name], weight)
+
+
+def test_what_others_change_as_training_is_ended_is_saved() -> None:
+    class Last(Plugin):
+        """Double a bias as training is ended."""
+
+        def attach(self, run: Run) -> None:
+            run.trainer.add_event_handler(Events.TERMINATE, self.double, run)
+
+        def double(self, run: Run) -> None:
+            list(run.model.parameters())[-1].data.mul_(2)
+
+    run = make_run(Checkpoint(every=9, seconds=1e6), Last())
+    run.trainer.add_event_handler(
+        Events.ITERATION_COMPLETED(once=6), lambda: run.trainer.terminate()
+    )
+    run.train()
+
+    name, bias = list(run.model.named_parameters())[-1]
+    assert torch.equal(checkpoint.read(run.directory.checkpoints()[0])["model"][name], bias)
 
 
 def test_what_an_interruption_saves_counts_among_those_that_are_kept() -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,14 @@ from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.checkpoint import Checkpoint
 from ignite_threenet_plugins.early_stop import EarlyStop
 
-from ignite_threenet import ConfigError, OptionError, Plugin, PluginFailedError, Run
+from ignite_threenet import (
+    ConfigError,
+    OptionError,
+    Plugin,
+    PluginFailedError,
+    Run,
+    checkpoint,
+)
 from ignite_threenet.testing import run_plugin, tiny_loaders
 
 NAN = float("nan")
@@ -175,3 +183,87 @@ def test_a_run_killed_when_it_was_about_to_end_ends_when_it_is_resumed() -> None
 
     assert (summary["status"], summary["epochs"]) == ("completed", 2)
     assert summary["plugins"]["early-stop"] == {"stopped_epoch": 2, "best_accuracy": 0.5}
+
+
+def stopped_at_2_of_9() -> Run:
+    run = make_run(
+        *(make_scores(0.5, 0.4), Accuracy(every=1), EarlyStop(patience=1), Checkpoint()), epochs=9
+    )
+    run.train()
+    return run
+
+
+def test_a_run_that_was_stopped_stays_so_where_no_more_epochs_are_wanted() -> None:
+    run = stopped_at_2_of_9()
+    # As if it had been killed before it was summed up, and after it was saved.
+    (run.directory.path / "summary.json").unlink()
+    plugins = [make_scores(0.5, 0.4), Accuracy(every=1), EarlyStop(patience=1), Checkpoint()]
+    resumed = Run.resume(run.directory.path, plugins=plugins, loaders=run.loaders)
+    trained: list[int] = []
+    resumed.trainer.add_event_handler(
+        Events.ITERATION_STARTED, lambda: trained.append(resumed.trainer.state.iteration)
+    )
+
+    summary = resumed.train()
+
+    assert trained == []
+    assert (summary["status"], summary["epochs"]) == ("completed", 2)
+    assert summary["plugins"]["early-stop"] == {"stopped_epoch": 2, "best_accuracy": 0.5}
+
+
+def test_a_run_that_was_stopped_is_saved_where_it_ended() -> None:
+    run = make_run(
+        *(make_scores(0.5, 0.4), Accuracy(every=1), EarlyStop(patience=1)),
+        *(Checkpoint(every=9, seconds=1e6),),
+        epochs=9,
+    )
+    run.train()
+
+    (path,) = run.directory.checkpoints()
+    content = checkpoint.read(path)
+    assert (content["epoch"], content["iteration"], content["ended"]) == (2, 8, True)
+    states = {each["name"]: each["state"] for each in content["plugins"]}
+    assert states["early-stop"]["stopped_epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "epoch", "best"),
+    [
+        # An improvement begins the count anew; without one the first measurement ends it.
+        ((0.5, 0.4, 0.6, 0.7, 0.65, 0.8), 5, 0.7),
+        ((0.5, 0.4, 0.45, 0.8), 3, 0.5),
+    ],
+)
+def test_a_run_that_was_stopped_trains_on_where_more_epochs_are_wanted(
+    accuracies: tuple[float, ...], epoch: int, best: float
+) -> None:
+    run = stopped_at_2_of_9()
+    plugins = [make_scores(*accuracies), Accuracy(every=1), EarlyStop(patience=1), Checkpoint()]
+    resumed = Run.resume(run.directory.path, epochs=10, plugins=plugins, loaders=run.loaders)
+
+    summary = resumed.train()
+
+    assert last_epoch(resumed) == summary["epochs"] == epoch
+    assert summary["plugins"]["early-stop"] == {"stopped_epoch": epoch, "best_accuracy": best}
+
+
+def test_a_run_that_trains_on_to_its_last_epoch_was_not_stopped() -> None:
+    run = stopped_at_2_of_9()
+    scores = make_scores(0.5, 0.4, *(0.5 + index / 100 for index in range(1, 9)))
+    plugins = [scores, Accuracy(every=1), EarlyStop(patience=1), Checkpoint()]
+    resumed = Run.resume(run.directory.path, epochs=10, plugins=plugins, loaders=run.loaders)
+
+    summary = resumed.train()
+
+    assert summary["epochs"] == 10
+    assert summary["plugins"]["early-stop"] == {}
+
+
+def test_taking_its_state_back_ends_nothing() -> None:
+    stopped = stopped_at_2_of_9().plugins["early-stop"].state_dict()
+    run = make_run(Accuracy(every=1), EarlyStop(patience=1), out=Path("other"))
+
+    run.plugins["early-stop"].load_state_dict(stopped)
+
+    assert not run.trainer.should_terminate
+    assert run.plugins["early-stop"].summary() == {}
