@@ -68,6 +68,14 @@ class AttachableEngine(Engine):
         if self.lets_errors_pass:
             raise e
 
+    def _setup_dataloader_iter(self) -> None:
+        if self.should_terminate_single_epoch:
+            # Ignite begins the next pass as it leaves an epoch; what a loader draws then would be
+            # drawn before anybody hears that the next epoch starts.
+            self._dataloader_iter, self._init_iter = None, 0
+        else:
+            super()._setup_dataloader_iter()
+
     def abandon(self) -> None:
         """End an interrupted run for good.
 

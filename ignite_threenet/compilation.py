@@ -68,6 +68,9 @@ class CompiledGradients:
             self._falls_back = True
 
     def _differentiate(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        for parameter in self._parameters.values():
+            # What has been frozen must not be moved by an old gradient.
+            parameter.grad = None
         parameters = {name: each for name, each in self._parameters.items() if each.requires_grad}
         values = {name: parameter.detach() for name, parameter in parameters.items()}
         loss: Tensor

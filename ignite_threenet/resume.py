@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import suppress
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -44,10 +45,11 @@ _KEYS: Mapping[str, type | tuple[type, ...]] = {
     "epoch": int,
     "iteration": int,
     "steps": int,
+    "left_epoch": int,
     "epoch_length": (int, type(None)),
     "ended": (bool, str),
     "model": dict,
-    "buffers": dict,
+    "buffers": list,
     "frozen": list,
     "loss": dict,
     "optimizer": dict,
@@ -111,7 +113,8 @@ class SavedRun(NamedTuple):
     def is_in_mid_epoch(self) -> bool:
         """Whether an epoch has begun and not ended."""
         ended = self.content["history"]["epochs"]
-        return bool(self.content["epoch"] > (ended[-1]["epoch"] if ended else 0))
+        last = ended[-1]["epoch"] if ended else 0
+        return bool(self.content["epoch"] > max(last, self.content["left_epoch"]))
 
     @property
     def iterations_in_epoch(self) -> int:
@@ -329,6 +332,7 @@ def capture(run: "Run") -> dict[str, Any]:
         "epoch": state.epoch,
         "iteration": run.recorder.iteration,
         "steps": run.recorder.steps,
+        "left_epoch": run.left_epoch,
         "epoch_length": state.epoch_length,
         "ended": run.trainer.should_terminate,
         "model": dict(run.model.state_dict()),
@@ -356,8 +360,8 @@ def _random_state_to_go_on_from(run: "Run") -> Mapping[str, Any]:
     What its loader has drawn by then, it draws again.
     """
     ended = run.history.epochs
-    is_new = run.trainer.state.epoch > (ended[-1].epoch if ended else 0)
-    if is_new and run.recorder.steps == 0:
+    over = max(ended[-1].epoch if ended else 0, run.left_epoch)
+    if run.trainer.state.epoch > over and run.recorder.steps == 0:
         return run.random_state_of_epoch
     return run.random_state()
 
@@ -398,10 +402,16 @@ def _kinds(run: "Run") -> dict[str, str]:
     return {"optimizer": qualified_name(run.optimizer), "loss": qualified_name(run.loss_fn)}
 
 
-def _other_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Give the buffers that a model's state_dict() leaves out, being not persistent."""
+def _other_buffers(model: nn.Module) -> list[dict[str, Any]]:
+    """Give the buffers that a model's state_dict() leaves out, each with all its names."""
     persistent = model.state_dict().keys()
-    return {name: each for name, each in model.named_buffers() if name not in persistent}
+    names: dict[int, list[str]] = {}
+    values: dict[int, Tensor] = {}
+    for name, buffer in model.named_buffers(remove_duplicate=False):
+        if name not in persistent:
+            names.setdefault(id(buffer), []).append(name)
+            values[id(buffer)] = buffer
+    return [{"names": names[each], "value": values[each]} for each in names]
 
 
 def _state_of(loss_fn: object) -> dict[str, Any]:
@@ -651,8 +661,12 @@ def restore(saved: SavedRun, run: "Run") -> None:
     """
     content = saved.content
     try:
+        _make_missing_buffers(run.model, content["model"], run.device)
         run.model.load_state_dict(content["model"])
-        _restore_unsaved(run.model, content["buffers"], content["frozen"])
+        for buffer in content["buffers"]:
+            _restore_buffer(run.model, buffer["names"], buffer["value"].to(run.device))
+        for name, parameter in run.model.named_parameters():
+            parameter.requires_grad_(name not in content["frozen"])
         if isinstance(run.loss_fn, nn.Module):
             run.loss_fn.load_state_dict(content["loss"])
         load_optimizer_state(run.optimizer, content["optimizer"])
@@ -670,17 +684,26 @@ def restore(saved: SavedRun, run: "Run") -> None:
     set_random_state(content["random"], run.loaders["train"])
 
 
-def _restore_unsaved(
-    model: nn.Module, buffers: Mapping[str, Tensor], frozen: Collection[str]
-) -> None:
-    """Put back what load_state_dict() knows nothing of."""
-    for name, value in buffers.items():
+def _make_missing_buffers(model: nn.Module, saved: Mapping[str, Any], device: torch.device) -> None:
+    """Make the buffers that were None before the first batch: load_state_dict() makes none."""
+    for name in saved.keys() - model.state_dict().keys():
+        path, _, attribute = name.rpartition(".")
+        with suppress(AttributeError):
+            owner = model.get_submodule(path)
+            if attribute in owner._buffers:
+                setattr(owner, attribute, torch.empty_like(saved[name], device=device))
+
+
+def _restore_buffer(model: nn.Module, names: Sequence[str], value: Tensor) -> None:
+    """Put back a buffer that is not persistent; several modules may share it."""
+    for name in names:
         path, _, attribute = name.rpartition(".")
         owner = model.get_submodule(path)
-        current: Tensor = getattr(owner, attribute)
-        setattr(owner, attribute, value.to(current.device))
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name not in frozen)
+        current = getattr(owner, attribute)
+        if isinstance(current, Tensor) and current.shape == value.shape:
+            value = current.copy_(value)
+        else:
+            setattr(owner, attribute, value)
 
 
 class ResumedLoader:

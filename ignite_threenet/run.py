@@ -114,6 +114,7 @@ class Run:
             one's own.
         carried_plugins: what a checkpoint held of plugins that are no longer installed.
         changes: what is no longer as it was when the run began, and was allowed.
+        left_epoch: the last epoch that terminate_epoch() ended; 0 at first.
         random_state_of_epoch: the random generators as they were when the epoch began.
 
     Raises:
@@ -158,6 +159,7 @@ class Run:
         self.data_sha256: Mapping[str, str] = {}
         self.carried_plugins: list[Mapping[str, Any]] = []
         self.changes: list[Mapping[str, Any]] = []
+        self.left_epoch = 0
         self.random_state_of_epoch: Mapping[str, Any] = {}
         self._saved = saved
         self._can_interrupt = self._interrupt_requested = False
@@ -501,6 +503,7 @@ class Run:
         )
         trainer.lets_errors_pass = True
         trainer.add_event_handler(Events.EPOCH_STARTED, self._choose_order)
+        trainer.add_event_handler(Events.TERMINATE_SINGLE_EPOCH, self._note_left_epoch)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._end_pass)
         trainer.add_event_handler(Events.TERMINATE, self._end_full_pass)
         self.recorder.attach(trainer)
@@ -594,6 +597,9 @@ class Run:
             if set_epoch is not None:
                 set_epoch(trainer.state.epoch)
 
+    def _note_left_epoch(self, trainer: Engine, iter_counter: int) -> None:
+        self.left_epoch = trainer.state.epoch
+
     def _end_pass(self, trainer: Engine) -> None:
         """Let the loader come to its end in the epoch that it has given its batches to.
 
@@ -601,12 +607,8 @@ class Run:
         generator would be drawn after the checkpoint, and never by a run that goes on from there.
         """
         batches: Any = trainer._dataloader_iter
-        if batches is None:
-            return  # of an epoch that was over when the run was saved
-        if self.recorder.steps != trainer.state.epoch_length:
-            # What terminate_epoch() has begun; the next epoch begins its own, from its start.
-            trainer._dataloader_iter, trainer._init_iter = None, 0
-        elif rest := list(islice(batches, 1)):
+        # None: of an epoch that was left early, or was over when the run was saved.
+        if batches is not None and (rest := list(islice(batches, 1))):
             trainer._dataloader_iter = chain(rest, batches)
 
     def _end_full_pass(self, trainer: Engine) -> None:
@@ -616,7 +618,7 @@ class Run:
 
     def _is_between_iterations(self) -> bool:
         event, length = self.trainer.last_event_name, self.trainer.state.epoch_length
-        if event in (Events.EPOCH_COMPLETED, Events.TERMINATE):
+        if event in (Events.EPOCH_COMPLETED, Events.TERMINATE, Events.TERMINATE_SINGLE_EPOCH):
             return True
         # Of an epoch whose end was not yet heard of, nobody would hear when the run goes on.
         epochs = self.history.epochs

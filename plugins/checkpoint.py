@@ -23,6 +23,7 @@ class Checkpoint(Plugin):
         """Register what must be the last to hear of an epoch's end, after all who change it."""
         self._saved_at = time.monotonic()
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.save_now_and_then)
+        trainer.add_event_handler(Events.TERMINATE_SINGLE_EPOCH, self.save_left_epoch)
         trainer.add_event_handler(Events.TERMINATE, self.save)
 
     def save_now_and_then(self, trainer: Engine) -> None:
@@ -31,6 +32,11 @@ class Checkpoint(Plugin):
         is_due = trainer.state.epoch % self.every == 0
         if is_last or (is_due and time.monotonic() - self._saved_at >= self.seconds):
             self.save()
+
+    def save_left_epoch(self, trainer: Engine, iter_counter: int) -> None:
+        """Save at the end of an epoch of which EPOCH_COMPLETED will not tell."""
+        if trainer.should_terminate_single_epoch == "skip_epoch_completed":
+            self.save_now_and_then(trainer)
 
     def save(self) -> None:
         """Write a checkpoint of this moment."""

@@ -426,7 +426,8 @@ class TestModel:
 
         message = way.refusal(path, model="nowhere.py:Net")
 
-        assert message.startswith("unknown model file") and "nowhere.py" in message
+        assert message.startswith("unknown model file")
+        assert "nowhere.py" in message
 
     @pytest.mark.parametrize("is_moved", [False, True])
     def test_an_edited_one_is_refused_with_both_digests(self, way: Way, is_moved: bool) -> None:

@@ -8,6 +8,7 @@ from .damage import damaged_mnist, mnist
 from .errors import errors_of_the_disk
 from .finished import finished_or_changed
 from .forks import WHY_NOT
+from .grid import stopped_in_every_make, stopped_with_every_optimizer
 from .kills import killed_after_each_step, killed_at_any_moment
 from .nans import not_a_number
 from .plugins import failing_plugins
@@ -48,5 +49,7 @@ ROWS = {
     "together": Row(20, 2, runs_on_one_folder, WHY_NOT),
     "mnist": Row(200, 4, damaged_mnist, "" if mnist() else "the real MNIST is not on disk"),
     "finished": Row(ALL, ALL, finished_or_changed),
+    "grid": Row(ALL, 2, stopped_in_every_make),
+    "optimizers": Row(ALL, 4, stopped_with_every_optimizer),
     "processes": Row(3, 1, stopped_processes, WHY_NOT),
 }

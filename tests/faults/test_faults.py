@@ -66,5 +66,13 @@ def test_nothing_is_trained_again_in_silence(tmp_path: Path) -> None:
     check("finished", tmp_path)
 
 
+def test_a_run_of_any_make_goes_on_to_the_last_bit(tmp_path: Path) -> None:
+    check("grid", tmp_path)
+
+
+def test_a_run_with_any_optimizer_goes_on_to_the_last_bit(tmp_path: Path) -> None:
+    check("optimizers", tmp_path)
+
+
 def test_the_program_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     check("processes", tmp_path)
