@@ -7,7 +7,7 @@ import torch
 from ignite.engine import Events
 
 from ignite_threenet import Run
-from ignite_threenet.cli import main
+from ignite_threenet.cli.main import main
 
 _train = Run.train
 

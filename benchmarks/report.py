@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ignite_threenet.device import describe_device
+from ignite_threenet.training.device import describe_device
 
 from .setting import Setting
 from .tables import Row, Table

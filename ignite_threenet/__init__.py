@@ -8,12 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .checkpoint import load_weights
     from .config import DEFAULT_PLUGINS, RunConfig
-    from .data import BatchLoader, Dataset, Split
-    from .datasets import DataSource, load_data
-    from .device import select_device
-    from .engines import create_evaluator, create_trainer
+    from .data.dataset import Dataset, Split
+    from .data.loader import BatchLoader
+    from .data.source import DataSource, load_data
     from .errors import (
         CheckpointError,
         ConfigError,
@@ -31,11 +29,15 @@ if TYPE_CHECKING:
         UnknownNameError,
         UnreachableError,
     )
-    from .history import EpochRecord, History, Measurement
-    from .model import Model, ThreeNet
-    from .options import option
-    from .plugin import Plugin
-    from .run import Run
+    from .extensions.plugin import Plugin
+    from .models.model import Model
+    from .models.threenet import ThreeNet
+    from .options.declaration import option
+    from .run.run import Run
+    from .storage.checkpoint_file import load_weights
+    from .training.device import select_device
+    from .training.engines import create_evaluator, create_trainer
+    from .training.history import EpochRecord, History, Measurement
 
 __all__ = [
     "DEFAULT_PLUGINS",
@@ -75,12 +77,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "checkpoint": ("load_weights",),
     "config": ("DEFAULT_PLUGINS", "RunConfig"),
-    "data": ("BatchLoader", "Dataset", "Split"),
-    "datasets": ("DataSource", "load_data"),
-    "device": ("select_device",),
-    "engines": ("create_evaluator", "create_trainer"),
+    "data.dataset": ("Dataset", "Split"),
+    "data.loader": ("BatchLoader",),
+    "data.source": ("DataSource", "load_data"),
     "errors": (
         "CheckpointError",
         "ConfigError",
@@ -98,11 +98,15 @@ _MODULES = {
         "UnknownNameError",
         "UnreachableError",
     ),
-    "history": ("EpochRecord", "History", "Measurement"),
-    "model": ("Model", "ThreeNet"),
-    "options": ("option",),
-    "plugin": ("Plugin",),
-    "run": ("Run",),
+    "extensions.plugin": ("Plugin",),
+    "models.model": ("Model",),
+    "models.threenet": ("ThreeNet",),
+    "options.declaration": ("option",),
+    "run.run": ("Run",),
+    "storage.checkpoint_file": ("load_weights",),
+    "training.device": ("select_device",),
+    "training.engines": ("create_evaluator", "create_trainer"),
+    "training.history": ("EpochRecord", "History", "Measurement"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

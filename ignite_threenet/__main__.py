@@ -1,5 +1,5 @@
 """What ``python -m ignite_threenet`` runs."""
 
-from .cli import main
+from .cli.main import main
 
 main()

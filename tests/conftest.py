@@ -10,7 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ignite_threenet import RunConfig, sources
+from ignite_threenet import RunConfig
+from ignite_threenet.data import download as sources
+from ignite_threenet.data.idx import TRAIN_IMAGES
 from ignite_threenet.testing.fixtures import InstallDistribution, install_distribution, run_cli
 
 __all__ = ["InstallDistribution", "install_distribution", "run_cli"]
@@ -125,6 +127,6 @@ def mnist_dir() -> Path:
     """Find the real MNIST; skip where it is not on disk."""
     root = Path(__file__).parents[1]
     for directory in (root / "data", root.parent / "shared" / "data"):
-        if (directory / "MNIST" / "raw" / sources.TRAIN_IMAGES).is_file():
+        if (directory / "MNIST" / "raw" / TRAIN_IMAGES).is_file():
             return directory
     pytest.skip("the real MNIST is not on disk (looked in data/ and ../shared/data/)")

@@ -26,8 +26,8 @@ from torch.optim import LBFGS, Optimizer, SparseAdam
 from torch.utils.data import DataLoader, TensorDataset
 
 from ignite_threenet import Plugin, Run, RunConfig, RunInterruptedError, ThreeNet
-from ignite_threenet.engines import Batch, LossFunction
-from ignite_threenet.optimizer import MakeOptimizer
+from ignite_threenet.training.engines import Batch, LossFunction
+from ignite_threenet.training.optimizer import MakeOptimizer
 
 EPOCHS = 3
 EPOCH_LENGTH = 3

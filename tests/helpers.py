@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ignite_threenet import Plugin, Run, RunConfig, RunInterruptedError, option
-from ignite_threenet.engines import Batch
 from ignite_threenet.testing import tiny_loaders
+from ignite_threenet.training.engines import Batch
 
 Curves = dict[str, list[tuple[int, float]]]
 

@@ -12,13 +12,8 @@ from ignite.engine import Engine, Events
 from ignite.handlers import HandlersTimeProfiler
 
 from ignite_threenet import ConfigError, Plugin, PluginFailedError, Run
-from ignite_threenet.attachment import (
-    AttachableEngine,
-    Attachment,
-    Registration,
-    Stopwatch,
-    describe_event,
-)
+from ignite_threenet.run.attachment import Attachment, Stopwatch
+from ignite_threenet.training.tracked_engine import AttachableEngine, Registration, describe_event
 
 Handler = Callable[..., Any]
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from conftest import InstallDistribution
 
-from ignite_threenet.check import check_plugin
-from ignite_threenet.plugin import find_plugin
+from ignite_threenet.extensions.selection import find_plugin
+from ignite_threenet.testing.check import check_plugin
 
 CHECKS = ["name", "import", "options", "construction", "run", "contract", "state", "weights"]
 BUILT_IN = (
@@ -447,7 +447,7 @@ def test_all_that_a_plugin_leaves_is_told_at_once() -> None:
 
 def test_a_thread_left_running_is_told_and_not_waited_for() -> None:
     write(subject("threading.Thread(target=threading.Event().wait).start()"))
-    command = [sys.executable, "-m", "ignite_threenet.check", "subject.py"]
+    command = [sys.executable, "-m", "ignite_threenet.testing.check", "subject.py"]
 
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
 

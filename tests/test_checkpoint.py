@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ignite_threenet import CheckpointError, load_weights
-from ignite_threenet.checkpoint import copy_weights, decode, encode, read
+from ignite_threenet.storage.checkpoint_file import copy_weights, decode, encode, read
 
 _COMMENT = b"ignite-threenet sha256="
 _DIGEST_SIZE = len(_COMMENT) + 64
@@ -752,7 +752,7 @@ _READ_ALL = """
     import json, sys, tracemalloc
     from pathlib import Path
     from ignite_threenet import CheckpointError
-    from ignite_threenet.checkpoint import decode
+    from ignite_threenet.storage.checkpoint_file import decode
 
     # An honest file first: it imports what reading takes.
     honest = Path("honest.pt").read_bytes()

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import InstallDistribution
 
-from ignite_threenet import cli
-from ignite_threenet.registry import FileEntry
+from ignite_threenet.cli import main as cli
+from ignite_threenet.extensions.entries import FileEntry
 
 INSTALLED = (
     "accuracy, augment, best, checkpoint, confusion, csv, early-stop, ema, lr-finder, mlflow, "
@@ -626,7 +626,7 @@ class TestRefusals:
         def fail(*args: object, **kwargs: object) -> None:
             raise RuntimeError("something new")
 
-        monkeypatch.setattr("ignite_threenet.run.ChosenDataset.load", fail)
+        monkeypatch.setattr("ignite_threenet.data.source.ChosenDataset.load", fail)
 
         result = invoke("run", "--plugins", "none")
         debugged = invoke("run", "--plugins", "none", "--debug")
@@ -777,7 +777,7 @@ class TestPluginsCommands:
             commands.append(command)
             return subprocess.CompletedProcess(command, 0)
 
-        monkeypatch.setattr("ignite_threenet.cli.subprocess.run", pass_all)
+        monkeypatch.setattr("ignite_threenet.cli.main.subprocess.run", pass_all)
 
         result = invoke("plugins", "check", *words)
 
@@ -789,7 +789,7 @@ class TestPluginsCommands:
     ) -> None:
         codes = iter([1, 0])
         monkeypatch.setattr(
-            "ignite_threenet.cli.subprocess.run",
+            "ignite_threenet.cli.main.subprocess.run",
             lambda command, **arguments: subprocess.CompletedProcess(command, next(codes)),
         )
 

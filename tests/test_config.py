@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from ignite_threenet.config import DEFAULT_PLUGINS, RunConfig, read_config_file
+from ignite_threenet.config import DEFAULT_PLUGINS, RunConfig
 from ignite_threenet.errors import ConfigError, OptionError, UnknownNameError
-from ignite_threenet.options import option_specs
-from ignite_threenet.plugin import find_plugins
+from ignite_threenet.extensions.selection import find_plugins
+from ignite_threenet.options.declaration import option_specs
+from ignite_threenet.settings.config_file import read_config_file
 
 
 def make_config(**options: Any) -> RunConfig:

@@ -12,17 +12,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import datasets
 from torchvision.transforms import Compose, Normalize, ToTensor
 
-from ignite_threenet.data import (
+from ignite_threenet.data.dataset import (
     HALF,
     UNCHANGED,
-    BatchLoader,
     Dataset,
     Scaling,
     Split,
     normalize,
     permutation,
 )
-from ignite_threenet.datasets import load_data
+from ignite_threenet.data.loader import BatchLoader
+from ignite_threenet.data.source import load_data
 from ignite_threenet.errors import ConfigError, DataError
 
 TORCHVISION = Compose([ToTensor(), Normalize((0.5,), (0.5,))])

@@ -25,10 +25,11 @@ from ignite_threenet import (
     UnreachableError,
     option,
 )
-from ignite_threenet.data import Dataset, Split
-from ignite_threenet.datasets import ChosenDataset, is_dataset, load_data
-from ignite_threenet.parts import ChosenPart, DataShape, choose_part
-from ignite_threenet.sources import FILE_NAMES, SOURCES, TRAIN_LABELS
+from ignite_threenet.data.dataset import Dataset, DataShape, Split
+from ignite_threenet.data.download import SOURCES
+from ignite_threenet.data.idx import FILE_NAMES, TRAIN_LABELS
+from ignite_threenet.data.source import ChosenDataset, choose_dataset, is_dataset, load_data
+from ignite_threenet.extensions.component import ChosenPart
 
 GROUP = "ignite_threenet.datasets"
 
@@ -197,7 +198,7 @@ def test_a_source_that_says_only_half_or_nothing_has_no_shape_in_advance(
 
 @pytest.mark.parametrize("name", ["auto", "digits", "fashion-mnist", "kmnist", "mnist"])
 def test_the_built_in_datasets_have_28x28_images_of_ten_classes(name: str) -> None:
-    chosen = ChosenDataset(choose_part("dataset", name))
+    chosen = ChosenDataset(choose_dataset(name))
 
     assert chosen.shape_in_advance() == DataShape((1, 28, 28), 10)
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from ignite_threenet.device import available_devices, describe_device, select_device
 from ignite_threenet.errors import ConfigError
+from ignite_threenet.training.device import available_devices, describe_device, select_device
 
 GiveDevices = Callable[..., None]
 

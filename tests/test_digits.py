@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ignite_threenet import digits
-from ignite_threenet.digits import CHUNK, draw_digits
+from ignite_threenet.data import digits
+from ignite_threenet.data.digits import CHUNK, draw_digits
 
 Drawing = tuple[Tensor, Tensor]
 

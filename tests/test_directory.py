@@ -15,8 +15,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ignite_threenet import directory, load_weights
-from ignite_threenet.directory import (
+from ignite_threenet import load_weights
+from ignite_threenet.errors import CheckpointError, DirectoryError
+from ignite_threenet.storage import directory
+from ignite_threenet.storage.directory import (
     LOCK,
     MANIFEST,
     METRICS,
@@ -25,7 +27,6 @@ from ignite_threenet.directory import (
     RunDirectory,
     check_usable,
 )
-from ignite_threenet.errors import CheckpointError, DirectoryError
 
 
 class _StoppedClock(datetime):
@@ -69,7 +70,7 @@ def contents(path: Path) -> dict[str, bytes]:
 def another_process_using(path: Path) -> Iterator[int]:
     """Let another process take a run's directory; give its number."""
     code = (
-        "import sys; from pathlib import Path; from ignite_threenet.directory import RunDirectory\n"
+        "import sys; from pathlib import Path; from ignite_threenet.storage.directory import RunDirectory\n"
         "run = RunDirectory.open(Path(sys.argv[1])); print('taken', flush=True); input()"
     )
     command = [sys.executable, "-c", code, str(path)]

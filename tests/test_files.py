@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ignite_threenet.files import write_atomically
+from ignite_threenet.storage.files import write_atomically
 
 
 @pytest.fixture

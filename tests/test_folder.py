@@ -14,9 +14,9 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from ignite_threenet import DataError, Dataset, OptionError, Split, UnknownNameError, load_data
-from ignite_threenet.data import permutation
-from ignite_threenet.folder import ImageFolderSource
-from ignite_threenet.parts import choose_part
+from ignite_threenet.data.dataset import permutation
+from ignite_threenet.data.folder import ImageFolderSource
+from ignite_threenet.data.source import choose_dataset
 
 PETS = Path("pets")
 
@@ -646,7 +646,7 @@ def test_the_path_is_settled_by_the_folder_that_was_chosen() -> None:
 def test_the_options_are_known_before_anything_is_read() -> None:
     (PETS / "empty").mkdir(parents=True)
 
-    specs = {spec.name: spec.default for spec in choose_part("dataset", "pets").specs}
+    specs = {spec.name: spec.default for spec in choose_dataset("pets").specs}
 
     assert specs == {"size": None, "colors": "auto", "test_share": 0.2}
 

@@ -10,15 +10,10 @@ from conftest import Clock
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from ignite_threenet import (
-    DivergedError,
-    EpochRecord,
-    History,
-    Measurement,
-    checkpoint,
-    history,
-)
-from ignite_threenet.history import EpochRecorder, MeasurementRecorder
+from ignite_threenet import DivergedError, EpochRecord, History, Measurement
+from ignite_threenet.storage import checkpoint_file as checkpoint
+from ignite_threenet.training import recorders
+from ignite_threenet.training.recorders import EpochRecorder, MeasurementRecorder
 
 LossAndTargets = tuple[Tensor, range]
 
@@ -160,7 +155,7 @@ def test_divergence_is_dated_by_the_iteration_of_the_whole_run() -> None:
 def test_divergence_is_dated_rightly_on_both_sides_of_a_reading(
     monkeypatch: pytest.MonkeyPatch, iteration: int
 ) -> None:
-    monkeypatch.setattr(history, "_ITERATIONS_BETWEEN_READS", 4)
+    monkeypatch.setattr(recorders, "_ITERATIONS_BETWEEN_READS", 4)
     batches = [with_loss(1.0)] * 10
     batches[iteration - 1] = with_loss(math.nan)
     with pytest.raises(DivergedError) as caught:
@@ -172,7 +167,7 @@ def test_divergence_is_dated_rightly_on_both_sides_of_a_reading(
 def test_divergence_in_a_long_epoch_is_seen_before_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(history, "_ITERATIONS_BETWEEN_READS", 4)
+    monkeypatch.setattr(recorders, "_ITERATIONS_BETWEEN_READS", 4)
     trainer = make_trainer(History())
     with pytest.raises(DivergedError):
         trainer.run([with_loss(math.nan)] * 100)
@@ -208,7 +203,7 @@ def test_an_epoch_goes_on_in_another_recorder(clock: Clock) -> None:
 def test_a_recorder_that_has_read_some_losses_goes_on_too(
     monkeypatch: pytest.MonkeyPatch, between_reads: int
 ) -> None:
-    monkeypatch.setattr(history, "_ITERATIONS_BETWEEN_READS", between_reads)
+    monkeypatch.setattr(recorders, "_ITERATIONS_BETWEEN_READS", between_reads)
     recorded = History()
     recorder = EpochRecorder(recorded)
 

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from ignite_threenet import Model, OptionError, PartError, ThreeNet, UnknownNameError, option
+from ignite_threenet.data.dataset import DataShape
 from ignite_threenet.errors import DataError
-from ignite_threenet.model import create_model, evaluation_mode, is_model, part_of
-from ignite_threenet.options import option_specs
-from ignite_threenet.parts import ChosenPart, DataShape
-from ignite_threenet.randomness import get_random_state
+from ignite_threenet.extensions.component import ChosenPart
+from ignite_threenet.models.creation import create_model, is_model, part_of
+from ignite_threenet.options.declaration import option_specs
+from ignite_threenet.training.engines import evaluation_mode
+from ignite_threenet.training.randomness import get_random_state
 
 SHAPE = DataShape((5,), 3)
 

@@ -15,8 +15,11 @@ from helpers import flatten, train_until
 from ignite.engine import Events
 from PIL import Image
 
-from ignite_threenet import Run, RunConfig, ThreeNetError, checkpoint, sources
-from ignite_threenet.plugin import resolve_plugins
+from ignite_threenet import Run, RunConfig, ThreeNetError
+from ignite_threenet.data import download as sources
+from ignite_threenet.data.idx import FILE_NAMES
+from ignite_threenet.extensions.selection import resolve_plugins
+from ignite_threenet.storage import checkpoint_file as checkpoint
 from ignite_threenet.testing.fixtures import RunCli
 
 NET = '''
@@ -1166,7 +1169,7 @@ class TestDirectoryOfDatasets:
 
         assert_as_never_stopped(path)
         assert last_checkpoint(path)["dataset"] == before
-        assert set(before["sha256"]) == set(sources.FILE_NAMES)
+        assert set(before["sha256"]) == set(FILE_NAMES)
         assert not Path("data").exists()
 
     def test_its_new_place_is_known_from_then_on_and_from_anywhere(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Muon, Optimizer
 
 from ignite_threenet import RunConfig
-from ignite_threenet.optimizer import JoinedOptimizer, create_optimizer
+from ignite_threenet.training.optimizer import JoinedOptimizer, create_optimizer
 
 NAMES = ("sgd", "adam", "adamw", "muon")
 

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from ignite_threenet.errors import OptionError, UnknownNameError
-from ignite_threenet.options import OptionSpec, make_options_class, option, option_specs, plain
+from ignite_threenet.options.declaration import OptionSpec, make_options_class, option, option_specs
+from ignite_threenet.options.plain import plain
 
 
 class Speed(enum.Enum):

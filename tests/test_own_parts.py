@@ -23,10 +23,10 @@ from ignite_threenet import (
     RunConfig,
     ThreeNet,
     UnknownNameError,
-    checkpoint,
 )
+from ignite_threenet.run.verify import verify_resume
+from ignite_threenet.storage import checkpoint_file as checkpoint
 from ignite_threenet.testing.fixtures import RunCli
-from ignite_threenet.verify import verify_resume
 
 NET = '''
 import math

@@ -22,17 +22,19 @@ from ignite_threenet import (
     UnknownNameError,
     option,
 )
-from ignite_threenet.datasets import Digits
-from ignite_threenet.folder import ImageFolderSource
-from ignite_threenet.parts import (
+from ignite_threenet.data.builtin import Digits
+from ignite_threenet.data.folder import ImageFolderSource
+from ignite_threenet.data.source import choose_dataset
+from ignite_threenet.extensions.component import (
     GROUPS,
     ChosenPart,
-    choose_part,
     find_part,
     find_parts,
     locate,
 )
-from ignite_threenet.registry import Entry, FileEntry
+from ignite_threenet.extensions.entries import Entry, FileEntry
+from ignite_threenet.extensions.importing import source_digest
+from ignite_threenet.models.creation import choose_model
 
 # All modules that these tests write have names that begin with one of these.
 PREFIXES = ("acme", "ignite_threenet_file_")
@@ -59,6 +61,9 @@ def imported() -> list[str]:
     return [name for name in sys.modules if name.startswith(PREFIXES)]
 
 
+CHOOSE = {"model": choose_model, "dataset": choose_dataset}
+
+
 def write(source: str, path: str = "own.py") -> FileEntry:
     Path(path).parent.mkdir(exist_ok=True)
     Path(path).write_text(source)
@@ -67,7 +72,7 @@ def write(source: str, path: str = "own.py") -> FileEntry:
 
 def refusal(kind: str, word: str) -> PartError:
     with pytest.raises(PartError) as raised:
-        choose_part(kind, word)
+        CHOOSE[kind](word)
     return raised.value
 
 
@@ -191,8 +196,8 @@ def test_a_folder_is_no_model() -> None:
 def test_an_installed_dataset_goes_before_a_folder_of_its_name() -> None:
     Path("digits").mkdir()
 
-    assert choose_part("dataset", "digits").make is Digits
-    assert choose_part("dataset", "./digits").make is ImageFolderSource
+    assert choose_dataset("digits").make is Digits
+    assert choose_dataset("./digits").make is ImageFolderSource
 
 
 @pytest.mark.parametrize("path", ["photos", "photos/", "./photos", "photos/../photos", "."])
@@ -210,15 +215,19 @@ def test_a_folder_is_called_by_its_own_name(path: str, monkeypatch: pytest.Monke
 def test_an_installed_one_is_chosen_with_its_distribution() -> None:
     origin = f"ignite-threenet {version('ignite-threenet')}"
 
-    assert choose_part("model", "threenet") == ChosenPart("model", "threenet", origin, ThreeNet)
-    assert choose_part("dataset", "digits") == ChosenPart("dataset", "digits", origin, Digits)
+    for choose, kind, name, cls in (
+        (choose_model, "model", "threenet", ThreeNet),
+        (choose_dataset, "dataset", "digits", Digits),
+    ):
+        expected = ChosenPart(kind, name, origin, cls, source_digest=source_digest(cls))
+        assert choose(name) == expected
 
 
 @KINDS
 def test_one_in_a_file_is_chosen_with_the_files_digest(kind: str) -> None:
     file = write(SOURCES[kind], "nets/my_own.py")
 
-    part = choose_part(kind, "nets/my_own.py")
+    part = CHOOSE[kind]("nets/my_own.py")
 
     assert (part.kind, part.name, part.origin) == (kind, "my-own", file.origin)
     assert part.make.__module__ in sys.modules
@@ -229,7 +238,7 @@ def test_one_in_a_file_is_chosen_with_the_files_digest(kind: str) -> None:
 def test_a_function_in_a_file_is_chosen_by_its_name(kind: str) -> None:
     write(f"{SOURCES[kind]}\n\ndef make():\n    return 5\n")
 
-    part = choose_part(kind, "own.py:make")
+    part = CHOOSE[kind]("own.py:make")
 
     assert (part.name, part.make(), part.specs) == ("own", 5, ())
 
@@ -237,9 +246,11 @@ def test_a_function_in_a_file_is_chosen_by_its_name(kind: str) -> None:
 def test_a_folder_is_chosen_and_its_path_is_settled() -> None:
     Path("photos").mkdir()
 
-    part = choose_part("dataset", "./photos")
+    part = choose_dataset("./photos")
 
-    assert part == ChosenPart("dataset", "photos", "", ImageFolderSource, {"path": Path("photos")})
+    assert (part.kind, part.name, part.origin) == ("dataset", "photos", "")
+    assert part.make is ImageFolderSource
+    assert part.fixed == {"path": Path("photos")}
     assert [spec.name for spec in part.specs] == ["size", "colors", "test_share"]
 
 
@@ -248,8 +259,8 @@ def test_what_is_chosen_is_described_by_the_first_line_of_its_docstring(kind: st
     write(SOURCES[kind] + "\n\ndef make(): ...\n")
 
     expected = {"model": "One layer.", "dataset": "Chance."}[kind]
-    assert choose_part(kind, "own.py").description == expected
-    assert choose_part(kind, "own.py:make").description == ""
+    assert CHOOSE[kind]("own.py").description == expected
+    assert CHOOSE[kind]("own.py:make").description == ""
 
 
 # What cannot be chosen
@@ -340,11 +351,11 @@ def test_a_network_that_is_made_already_is_refused_in_words_that_are_true() -> N
 def test_torch_is_imported_only_with_what_is_chosen() -> None:
     code = (
         "import sys\n"
-        "from ignite_threenet.parts import choose_part, find_part, find_parts, locate\n"
+        "from ignite_threenet.extensions.component import find_part, find_parts, locate\n"
         "for kind, name in (('model', 'threenet'), ('dataset', 'digits')):\n"
         "    find_parts(kind), find_part(kind, name).describe(), locate(kind, name)\n"
         "print('torch' in sys.modules)\n"
-        "choose_part('model', 'threenet')\n"
+        "from ignite_threenet.models.creation import choose_model; choose_model('threenet')\n"
         "print('torch' in sys.modules)\n"
     )
 

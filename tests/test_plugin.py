@@ -19,8 +19,8 @@ from ignite_threenet import (
     UnknownNameError,
     option,
 )
-from ignite_threenet.options import option_specs
-from ignite_threenet.plugin import (
+from ignite_threenet.extensions.entries import Entry, FileEntry
+from ignite_threenet.extensions.selection import (
     find_plugin,
     find_plugins,
     load_plugin,
@@ -28,7 +28,7 @@ from ignite_threenet.plugin import (
     select_plugins,
     split_name,
 )
-from ignite_threenet.registry import Entry, FileEntry
+from ignite_threenet.options.declaration import option_specs
 
 # All modules that these tests write have names that begin with it.
 PREFIX = "acme"

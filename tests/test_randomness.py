@@ -6,8 +6,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
-from ignite_threenet import checkpoint
-from ignite_threenet.randomness import get_random_state, keep_random_state, set_random_state
+from ignite_threenet.storage import checkpoint_file as checkpoint
+from ignite_threenet.training.randomness import (
+    get_random_state,
+    keep_random_state,
+    set_random_state,
+)
 
 DATASET = TensorDataset(torch.arange(8))
 

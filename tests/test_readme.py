@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from ignite_threenet import Run, RunConfig
-from ignite_threenet.cli import cli
+from ignite_threenet.cli.main import cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -11,8 +11,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from ignite_threenet import UnknownNameError, cli, config
-from ignite_threenet.config import recipe_names, recipe_path
+from ignite_threenet import UnknownNameError
+from ignite_threenet.cli import main as cli
+from ignite_threenet.settings import config_file
+from ignite_threenet.settings.config_file import recipe_names, recipe_path
 
 MakeRecipe = Callable[..., None]
 
@@ -49,7 +51,7 @@ def make_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRecipe:
     """Write recipes that take the place of the real ones."""
     directory = tmp_path / "recipes"
     directory.mkdir()
-    monkeypatch.setattr(config, "_RECIPES", directory)
+    monkeypatch.setattr(config_file, "_RECIPES", directory)
 
     def make(content: str, name: str = "tiny") -> None:
         (directory / f"{name}.toml").write_text(content)
@@ -80,7 +82,7 @@ def test_these_are_there() -> None:
 
 
 def test_the_package_carries_the_recipes() -> None:
-    files = (importlib.resources.files("ignite_threenet") / "recipes").iterdir()
+    files = (importlib.resources.files("ignite_threenet.settings") / "recipes").iterdir()
 
     assert sorted(file.name for file in files) == [f"{name}.toml" for name in recipe_names()]
 

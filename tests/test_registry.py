@@ -9,14 +9,8 @@ import pytest
 from conftest import InstallDistribution
 
 from ignite_threenet import UnknownNameError
-from ignite_threenet.registry import (
-    Entry,
-    FileEntry,
-    LoadFailedError,
-    find_entries,
-    find_entry,
-    is_file,
-)
+from ignite_threenet.extensions.entries import Entry, FileEntry, find_entries, find_entry, is_file
+from ignite_threenet.extensions.importing import LoadFailedError
 
 GROUP = "acme.tools"
 

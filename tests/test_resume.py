@@ -40,9 +40,9 @@ from ignite_threenet import (
     Run,
     RunConfig,
     RunInterruptedError,
-    checkpoint,
     option,
 )
+from ignite_threenet.storage import checkpoint_file as checkpoint
 
 MakePlugins = Callable[[], list[Plugin]]
 

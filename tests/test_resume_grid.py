@@ -45,21 +45,23 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, AdamW
 
-from ignite_threenet import CheckpointError, Plugin, Run, checkpoint, option, plugin
-from ignite_threenet.compilation import CompiledGradients
+from ignite_threenet import CheckpointError, Plugin, Run, option
+from ignite_threenet.extensions import selection
+from ignite_threenet.storage import checkpoint_file as checkpoint
+from ignite_threenet.training.compilation import CompiledGradients
 
 MAKERS = make_optimizers()
 
-_find_plugins, _version = cache(plugin.find_plugins), cache(metadata.version)
+_find_plugins, _version = cache(selection.find_plugins), cache(metadata.version)
 
 
 @pytest.fixture(autouse=True)
 def _in_haste(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Use one thread, wait for no disk, and look only once for what is installed."""
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    for module in ("plugin", "resume"):
+    for module in ("extensions.selection", "run.saved_run"):
         monkeypatch.setattr(f"ignite_threenet.{module}.find_plugins", _find_plugins)
-    for module in ("records", "resume"):
+    for module in ("run.manifest", "run.compatibility"):
         monkeypatch.setattr(f"ignite_threenet.{module}.version", _version)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

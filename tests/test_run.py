@@ -27,7 +27,7 @@ from ignite_threenet import (
     UnknownNameError,
     option,
 )
-from ignite_threenet.plugin import ENTRY_POINT_GROUP
+from ignite_threenet.extensions.plugin import ENTRY_POINT_GROUP
 
 OBSERVERS = ["progress", "accuracy", "timing", "plot"]
 

@@ -13,8 +13,8 @@ import pytest
 from conftest import InstallDistribution
 
 from ignite_threenet import ConfigError
-from ignite_threenet.plugin import find_plugin, load_plugin
-from ignite_threenet.scaffold import write_plugin
+from ignite_threenet.cli.scaffold import write_plugin
+from ignite_threenet.extensions.selection import find_plugin, load_plugin
 from ignite_threenet.testing import run_plugin
 
 ROOT = Path(__file__).parents[1]

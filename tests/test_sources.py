@@ -19,19 +19,17 @@ import pytest
 import torch
 from torchvision import datasets
 
-from ignite_threenet import digits, sources
-from ignite_threenet.errors import DataError, UnreachableError
-from ignite_threenet.sources import (
+from ignite_threenet.data import digits
+from ignite_threenet.data import download as sources
+from ignite_threenet.data.download import MNIST_SHA256, RECORD_NAME, SOURCES, Source
+from ignite_threenet.data.idx import (
     FILE_NAMES,
-    MNIST_SHA256,
-    RECORD_NAME,
-    SOURCES,
     TEST_IMAGES,
     TEST_LABELS,
     TRAIN_IMAGES,
     TRAIN_LABELS,
-    Source,
 )
+from ignite_threenet.errors import DataError, UnreachableError
 
 Contents = dict[str, bytes]
 

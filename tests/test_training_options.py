@@ -20,7 +20,8 @@ from ignite_threenet import (
     ThreeNet,
     load_data,
 )
-from ignite_threenet.data import BatchLoader, Scaling, normalize
+from ignite_threenet.data.dataset import Scaling, normalize
+from ignite_threenet.data.loader import BatchLoader
 
 
 def smoothed(log_probabilities: Tensor, labels: Tensor, share: float) -> Tensor:
@@ -175,7 +176,9 @@ def make_dataset_run(
     dataset: Dataset, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
     def make(**options: Any) -> Run:
-        monkeypatch.setattr("ignite_threenet.run.ChosenDataset.load", lambda *arguments: dataset)
+        monkeypatch.setattr(
+            "ignite_threenet.data.source.ChosenDataset.load", lambda *arguments: dataset
+        )
         return Run(make_config(epochs=1, valid_size=10, **options))
 
     return make

@@ -11,8 +11,8 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from ignite_threenet import Plugin, Run, RunConfig, ThreeNetError
+from ignite_threenet.run.verify import Comparison, verify_command, verify_resume
 from ignite_threenet.testing import tiny, tiny_loaders
-from ignite_threenet.verify import Comparison, verify_command, verify_resume
 
 
 class Counter(Plugin):

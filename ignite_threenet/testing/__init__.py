@@ -18,17 +18,18 @@ from ignite.engine import Events
 from ignite.metrics import Metric
 from torch import Tensor, nn
 
-from .. import checkpoint
-from ..attachment import AttachableEngine
 from ..config import RunConfig
-from ..data import SPLITS
-from ..engines import Batch, create_evaluator
+from ..data.dataset import SPLITS
 from ..errors import CheckpointError
-from ..history import MeasurementRecorder
-from ..options import option_specs
-from ..plugin import Plugin, find_plugins, resolve_plugins
-from ..run import Run
-from ..verify import verify_resume
+from ..extensions.plugin import Plugin
+from ..extensions.selection import find_plugins, resolve_plugins
+from ..options.declaration import option_specs
+from ..run.run import Run
+from ..run.verify import verify_resume
+from ..storage import checkpoint_file as checkpoint
+from ..training.engines import Batch, create_evaluator
+from ..training.recorders import MeasurementRecorder
+from ..training.tracked_engine import AttachableEngine
 
 __all__ = [
     "TinyModel",
@@ -39,7 +40,10 @@ __all__ = [
     "tiny_loaders",
 ]
 
+
 _PIXELS = 784
+
+
 _CLASSES = 10
 
 

@@ -10,10 +10,12 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from .. import cli
-from ..plugin import ENTRY_POINT_GROUP
+from ..cli import main as cli
+from ..extensions.plugin import ENTRY_POINT_GROUP
 
 InstallDistribution = Callable[..., Path]
+
+
 RunCli = Callable[..., Result]
 
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from ignite_threenet import DataError, load_data
-from ignite_threenet.sources import FILE_NAMES
+from ignite_threenet.data.idx import FILE_NAMES
 
 from .tally import Tally
 

@@ -11,8 +11,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ignite_threenet import CheckpointError, DirectoryError, ThreeNetError, checkpoint
-from ignite_threenet.directory import OWNER
+from ignite_threenet import CheckpointError, DirectoryError, ThreeNetError
+from ignite_threenet.storage import checkpoint_file as checkpoint
+from ignite_threenet.storage.directory import OWNER
 
 from .layer import Layer, Step
 from .runs import checkpoints, differences, make_run, outcome, resume, strangers, without_times

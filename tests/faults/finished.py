@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ignite_threenet import Plugin, RunConfig, ThreeNetError
-from ignite_threenet.directory import SUMMARY
-from ignite_threenet.resume import open_saved_run
-from ignite_threenet.run import Run
+from ignite_threenet.run.run import Run
+from ignite_threenet.run.saved_run import open_saved_run
+from ignite_threenet.storage.directory import SUMMARY
 
 from .probes import CountIterations
 from .runs import EPOCHS, LENGTH, differences, make_loaders, make_plugins, make_run, outcome, resume

@@ -12,7 +12,8 @@ from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.best import Best
 from ignite_threenet_plugins.checkpoint import Checkpoint
 
-from ignite_threenet import Plugin, ThreeNetError, checkpoint
+from ignite_threenet import Plugin, ThreeNetError
+from ignite_threenet.storage import checkpoint_file as checkpoint
 
 from .probes import PlantNan
 from .runs import EPOCHS, LENGTH, make_loaders, make_run, not_finite

@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ignite_threenet import ThreeNetError, checkpoint
-from ignite_threenet.resume import open_saved_run
+from ignite_threenet import ThreeNetError
+from ignite_threenet.run.saved_run import open_saved_run
+from ignite_threenet.storage import checkpoint_file as checkpoint
 
 from . import forks
 from .layer import Layer, Step

@@ -16,8 +16,9 @@ from ignite_threenet_plugins.checkpoint import Checkpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ignite_threenet import CheckpointError, Plugin, Run, RunConfig, checkpoint
-from ignite_threenet.directory import METRICS, SUMMARY
+from ignite_threenet import CheckpointError, Plugin, Run, RunConfig
+from ignite_threenet.storage import checkpoint_file as checkpoint
+from ignite_threenet.storage.directory import METRICS, SUMMARY
 
 EPOCHS = 3
 LENGTH = 4

@@ -7,8 +7,6 @@ import signal
 import time
 from pathlib import Path
 
-from ignite_threenet import cli  # noqa: F401 - imported once, here, and not in each child
-
 from . import forks, sites
 from .probes import DONE, ENDED, Tell
 from .runs import checkpoints, differences, newest_good, outcome

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-from ignite_threenet import cli, sources
+from ignite_threenet.cli import main as cli
+from ignite_threenet.data import idx as sources
 
 from . import forks
 

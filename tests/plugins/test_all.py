@@ -13,7 +13,7 @@ import torch
 from helpers import collect_figures, keep_mlflow_here, make_run
 
 from ignite_threenet import Plugin
-from ignite_threenet.plugin import ENTRY_POINT_GROUP
+from ignite_threenet.extensions.plugin import ENTRY_POINT_GROUP
 from ignite_threenet.testing import assert_contract, assert_observes_only, assert_resumes
 
 PLUGINS: dict[str, type[Plugin]] = {

@@ -9,14 +9,8 @@ from ignite.engine import Engine, Events
 from ignite.engine.events import CallableEventWithFilter
 from ignite_threenet_plugins.checkpoint import Checkpoint
 
-from ignite_threenet import (
-    CheckpointError,
-    OptionError,
-    Plugin,
-    PluginFailedError,
-    Run,
-    checkpoint,
-)
+from ignite_threenet import CheckpointError, OptionError, Plugin, PluginFailedError, Run
+from ignite_threenet.storage import checkpoint_file as checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -136,7 +130,7 @@ def test_the_older_ones_are_there_until_the_new_one_is_written(
         def fail(path: Path, content: bytes) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("ignite_threenet.directory.write_atomically", fail)
+        monkeypatch.setattr("ignite_threenet.storage.directory.write_atomically", fail)
 
     with pytest.raises((PluginFailedError, OSError)):
         run.train()

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ignite_threenet import ConfigError, OptionError, Plugin, PluginFailedError, Run
-from ignite_threenet.engines import Batch
 from ignite_threenet.testing import tiny_loaders
+from ignite_threenet.training.engines import Batch
 
 # Of three classes: rows are true, columns predicted.
 COUNTS = [[3, 1, 0], [0, 2, 4], [0, 0, 0]]

@@ -12,14 +12,8 @@ from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.checkpoint import Checkpoint
 from ignite_threenet_plugins.early_stop import EarlyStop
 
-from ignite_threenet import (
-    ConfigError,
-    OptionError,
-    Plugin,
-    PluginFailedError,
-    Run,
-    checkpoint,
-)
+from ignite_threenet import ConfigError, OptionError, Plugin, PluginFailedError, Run
+from ignite_threenet.storage import checkpoint_file as checkpoint
 from ignite_threenet.testing import run_plugin, tiny_loaders
 
 NAN = float("nan")

@@ -14,8 +14,8 @@ from ignite_threenet_plugins.ema import Ema
 from torch import Tensor, nn
 
 from ignite_threenet import OptionError, Plugin, Run
-from ignite_threenet.engines import Batch
 from ignite_threenet.testing import tiny_loaders
+from ignite_threenet.training.engines import Batch
 
 DECAY = 0.8  # low, so that an average of twelve iterations is far from where it began
 

@@ -19,8 +19,13 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, TensorDataset
 
 from ignite_threenet import ConfigError, OptionError, Plugin, PluginFailedError, Run
-from ignite_threenet.engines import Batch
-from ignite_threenet.testing import TinyModel, assert_observes_only, assert_resumes, tiny_loaders
+from ignite_threenet.testing import (
+    TinyModel,
+    assert_observes_only,
+    assert_resumes,
+    tiny_loaders,
+)
+from ignite_threenet.training.engines import Batch
 
 
 def make_tiny_run(

@@ -12,8 +12,8 @@ from ignite.engine import Engine, Events
 from ignite_threenet_plugins.schedule import Schedule
 
 from ignite_threenet import OptionError, Plugin, PluginFailedError, Run
-from ignite_threenet.engines import Batch
 from ignite_threenet.testing import assert_observes_only, tiny_loaders
+from ignite_threenet.training.engines import Batch
 
 PEAK = 0.1
 KINDS = ("one-cycle", "cosine", "linear", "step", "constant")

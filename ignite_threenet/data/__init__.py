@@ -1,0 +1,1 @@
+"""Datasets, and batches of them on the device."""

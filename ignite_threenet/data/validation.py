@@ -1,0 +1,155 @@
+"""What a dataset's author has given: checked, and made a Dataset."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import DataError, spell_cause
+from ..extensions.component import ChosenPart
+from .dataset import SPLITS, Dataset, DataShape, Split
+
+
+def validate(loaded: object, part: ChosenPart, promised: DataShape | None) -> Dataset:
+    """Check what a dataset's author gave, and make a Dataset of it."""
+    class_names, pairs = _taken_apart(loaded, part)
+    if "train" not in pairs:
+        raise _refuse(part, f"has no split 'train', only {', '.join(map(str, pairs)) or 'none'}")
+    for name in pairs:
+        if name not in SPLITS:
+            raise _refuse(part, f"has the split {name!r}; expected {', '.join(SPLITS)}")
+    if promised is not None and set(pairs) != {"train", "test"}:
+        raise _refuse(
+            part,
+            "says in advance what its samples are, and so must have the splits train and test; "
+            f"it has {', '.join(pairs)}",
+        )
+    splits = {name: _checked_split(pairs[name], part, name) for name in SPLITS if name in pairs}
+    dataset = Dataset(_as_file_name(part.name), splits, {}, class_names)
+    _check_samples(dataset, part, promised)
+    _check_labels(dataset, part, promised)
+    return dataset
+
+
+_EXPECTED = "expected a Dataset, or samples and labels by split: {'train': (samples, labels), ...}"
+
+
+def _taken_apart(loaded: object, part: ChosenPart) -> tuple[tuple[str, ...], Mapping[Any, Any]]:
+    """Give the names of the classes, and what there is for each split."""
+    if isinstance(loaded, Mapping):
+        return (), loaded
+    if not isinstance(loaded, Dataset):
+        raise _refuse(part, f"gives {type(loaded).__name__}; {_EXPECTED}")
+    splits, names = loaded.splits, loaded.class_names
+    if not isinstance(splits, Mapping) or not all(
+        isinstance(split, Split) for split in splits.values()
+    ):
+        raise _refuse(part, "gives a Dataset whose splits are not a Split by name")
+    if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
+        raise _refuse(part, f"has the class names {names!r}; expected a tuple of texts")
+    if len(set(names)) < len(names):
+        raise _refuse(part, f"has two classes of one name: {', '.join(names)}")
+    return tuple(names), {name: (split.images, split.labels) for name, split in splits.items()}
+
+
+def _checked_split(pair: object, part: ChosenPart, name: str) -> Split:
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise _refuse(part, f"gives {type(pair).__name__} for the split {name!r}; {_EXPECTED}")
+    try:
+        samples, labels = (_as_tensor(each) for each in pair)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise _refuse(part, f"{name}: {spell_cause(error)}") from error
+    if samples.is_floating_point():
+        samples = samples.float()
+    if (
+        samples.dtype not in (torch.uint8, torch.float32)
+        or samples.ndim < 2
+        or 0 in samples.shape[1:]
+    ):
+        raise _refuse(
+            part,
+            f"{name}: the samples are {samples.dtype} {tuple(samples.shape)}; expected (N, ...) of "
+            "torch.uint8 or floating-point numbers",
+        )
+    if samples.is_floating_point() and not bool(samples.isfinite().all()):
+        raise _refuse(part, f"{name}: the samples hold NaN or infinity")
+    if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
+        raise _refuse(
+            part,
+            f"{name}: the labels are {labels.dtype} {tuple(labels.shape)}; expected (N,) integers",
+        )
+    if len(labels) != len(samples) or len(labels) == 0:
+        raise _refuse(part, f"{name}: {len(samples)} samples and {len(labels)} labels")
+    return Split(samples.contiguous(), labels.long().contiguous())
+
+
+def _as_tensor(values: object) -> Tensor:
+    if not isinstance(values, Tensor):
+        array = np.asarray(values)
+        # A copy: torch does not take every array as it lies in memory.
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    if values.layout != torch.strided:
+        raise ValueError("a sparse tensor; expected a dense one")
+    return values.detach().cpu()
+
+
+def _check_samples(dataset: Dataset, part: ChosenPart, promised: DataShape | None) -> None:
+    """Make sure that the samples of all splits are alike, and what they were said to be."""
+    dtype = dataset.splits["train"].images.dtype
+    for name, split in dataset.splits.items():
+        shape = tuple(split.images.shape[1:])
+        if (shape, split.images.dtype) != (dataset.sample_shape, dtype):
+            raise _refuse(
+                part,
+                f"{name}: the samples are {split.images.dtype} {shape}, those of train "
+                f"{dtype} {dataset.sample_shape}",
+            )
+    if promised is not None and dataset.sample_shape != promised.of_sample:
+        raise _refuse(
+            part,
+            f"has samples of the shape {dataset.sample_shape}, and said {promised.of_sample}",
+        )
+
+
+def _check_labels(dataset: Dataset, part: ChosenPart, promised: DataShape | None) -> None:
+    """Make sure that the labels are classes."""
+    classes = dataset.classes if promised is None else promised.classes
+    if promised is None and not dataset.class_names and classes > len(dataset.splits["train"]):
+        samples = len(dataset.splits["train"])
+        raise _refuse(part, f"has the label {classes - 1}, and {samples} samples to learn it from")
+    allowed = f"0 to {classes - 1}" if classes > 0 else "classes from 0"
+    for name, split in dataset.splits.items():
+        lowest, highest = (int(each) for each in split.labels.aminmax())
+        if lowest < 0 or highest >= classes:
+            wrong = lowest if lowest < 0 else highest
+            raise _refuse(part, f"{name}: has the label {wrong}; expected {allowed}")
+    if classes < 2:
+        raise _refuse(part, "has a single class; there is nothing to tell apart")
+
+
+def digests_of(splits: Mapping[str, Split]) -> dict[str, str]:
+    """Give the SHA-256 digests of the tensors of each split, by name."""
+    return {
+        f"{name}.{part}": _digest(tensor)
+        for name, split in splits.items()
+        for part, tensor in (("images", split.images), ("labels", split.labels))
+    }
+
+
+def _digest(tensor: Tensor) -> str:
+    content = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+    content.update(tensor.numpy().data)
+    return content.hexdigest()
+
+
+def _as_file_name(name: str) -> str:
+    """Keep what can be part of a directory's name."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "dataset"
+
+
+def _refuse(part: ChosenPart, problem: str) -> DataError:
+    return DataError(str(part.error(problem)))

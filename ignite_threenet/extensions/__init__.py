@@ -1,0 +1,1 @@
+"""What others bring: found by name or by file, imported only when used."""

@@ -1,0 +1,223 @@
+"""The parts of a run that are chosen by name or by file: its model, and its dataset.
+
+They are found as plugins are, and declare their options in the same way. torch is imported only
+where one of them is loaded.
+"""
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import PartError, ThreeNetError, UnknownNameError, spell_cause
+from ..options.declaration import OptionSpec, option_specs
+from .entries import Entry, FileEntry, find_entries, find_entry, is_file, split_file
+from .importing import LoadFailedError, source_digest
+
+GROUPS = {
+    "model": "ignite_threenet.models",
+    "dataset": "ignite_threenet.datasets",
+}
+"""The entry-point groups, by the kind of part."""
+
+
+# What the data says and not the user.
+_FROM_DATA = ("input_shape", "classes")
+
+
+_FOLDER_SOURCE = "ignite_threenet.data.folder:ImageFolderSource"
+
+
+@dataclass(frozen=True)
+class ChosenPart:
+    """A model or a dataset that takes part in a run.
+
+    Attributes:
+        kind: ``model`` or ``dataset``; also the prefix of its options.
+        name: its name, or that of its file or folder.
+        origin: the distribution with its version, or the file with its digest.
+        make: what makes it.
+        fixed: arguments that the word that chose it has settled.
+        options: its options by name.
+        source_digest: the SHA-256 digest of the file that it was imported from, or "".
+    """
+
+    kind: str
+    name: str
+    origin: str
+    make: Callable[..., Any]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source_digest: str = ""
+
+    @property
+    def specs(self) -> tuple[OptionSpec, ...]:
+        """Its options, as far as a user sets them."""
+        if not isinstance(self.make, type):
+            return ()
+        settled = {*self.fixed, *(_FROM_DATA if self.kind == "model" else ())}
+        return tuple(spec for spec in option_specs(self.make) if spec.name not in settled)
+
+    @property
+    def description(self) -> str:
+        """The first line of its docstring."""
+        lines = (self.make.__doc__ or "").strip().splitlines()
+        return lines[0] if lines else ""
+
+    def with_options(self, given: Mapping[str, Any]) -> "ChosenPart":
+        """Check options by name, and set them; the others have their defaults.
+
+        Raises:
+            UnknownNameError: it has no such option.
+            OptionError: a value is not allowed.
+        """
+        by_name = {spec.name: spec for spec in self.specs}
+        for name in given:
+            if name not in by_name:
+                raise UnknownNameError("option", name, by_name, f"{self.kind} {self.name}")
+        options = {name: spec.default for name, spec in by_name.items()} | {
+            name: by_name[name].convert(value, f"{self.kind}.{name}")
+            for name, value in given.items()
+        }
+        return replace(self, options=options)
+
+    def create(self, **arguments: Any) -> Any:
+        """Call what makes it with its options, and with those of the arguments that it takes.
+
+        Raises:
+            PartError: it raised.
+        """
+        given = {**arguments, **self.fixed, **self.options}
+        return self.call(self.make, given, "cannot be made")
+
+    def call(self, function: Callable[..., Any], given: Mapping[str, Any], problem: str) -> Any:
+        """Call a function of the part's author with those of the given arguments that it takes.
+
+        Raises:
+            PartError: it raised; the message begins with what the problem is.
+        """
+        try:
+            missing = _required(function) - given.keys()
+            if missing:
+                raise self.error(
+                    f"{problem}: it takes {', '.join(sorted(missing))}, and is given "
+                    f"{', '.join(sorted(given)) or 'nothing'}, by these names"
+                )
+            return function(**_accepted(function, given))
+        except ThreeNetError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise self.error(f"{problem}: {spell_cause(error)}") from error
+
+    def error(self, problem: str) -> PartError:
+        """Make the error that says what is wrong with it."""
+        return PartError(self.kind, self.name, self.origin, problem)
+
+
+def _required(function: Callable[..., Any]) -> set[str]:
+    parameters = inspect.signature(function).parameters.values()
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {
+        each.name for each in parameters if each.default is each.empty and each.kind not in variable
+    }
+
+
+def _accepted(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    kinds = {each.kind for each in parameters}
+    # Of (*args, **kwargs), as torch.nn.Module has, nobody knows what it takes.
+    if inspect.Parameter.VAR_KEYWORD in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return dict(given)
+    names = {each.name for each in parameters if each.kind is not each.POSITIONAL_ONLY}
+    return {name: value for name, value in given.items() if name in names}
+
+
+def find_parts(kind: str) -> dict[str, list[Entry]]:
+    """List the installed models or datasets by name, without importing any of them."""
+    return find_entries(GROUPS[kind])
+
+
+def find_part(kind: str, word: str) -> Entry | FileEntry:
+    """Find a model or a dataset.
+
+    Args:
+        kind: ``model`` or ``dataset``.
+        word: the name of an installed one, or ``file.py``, or ``file.py:Name``; as a dataset also
+            a folder.
+
+    Raises:
+        UnknownNameError: there is none of that name, or no such file.
+        PartError: several distributions bring one of that name.
+    """
+    installed = find_parts(kind)
+    if kind == "dataset" and _is_folder(word) and word not in installed:
+        return Entry(Path(word).resolve().name, _FOLDER_SOURCE, "", "")
+    if kind == "dataset" and os.sep in word and not is_file(word):
+        raise UnknownNameError("dataset folder", word, ())
+    try:
+        return find_entry(kind, word, installed)
+    except LoadFailedError as error:
+        raise PartError(kind, word, "", str(error)) from None
+
+
+def choose_part(kind: str, word: str, is_wanted: Callable[[object], bool], what: str) -> ChosenPart:
+    """Find a model or a dataset, and import it.
+
+    Args:
+        kind: ``model`` or ``dataset``.
+        word: what names it.
+        is_wanted: whether an object is one of that kind.
+        what: what messages call that kind.
+
+    Raises:
+        UnknownNameError: there is none of that name, or no such file.
+        PartError: it cannot be imported, or is none.
+    """
+    found = find_part(kind, word)
+    try:
+        make = found.load(is_wanted, what)
+    except LoadFailedError as error:
+        raise PartError(kind, found.name, found.origin, str(error)) from error.__cause__
+    fixed = {"path": Path(word)} if found.value == _FOLDER_SOURCE else {}
+    digest = source_digest(make)
+    return ChosenPart(kind, found.name, found.origin, make, fixed, source_digest=digest)
+
+
+def locate(kind: str, word: str, directory: Path = Path()) -> str:
+    """Spell a file or a folder as seen from anywhere, and leave a name as it is.
+
+    Args:
+        kind: ``model`` or ``dataset``.
+        word: what names it.
+        directory: where a relative file or folder is looked for.
+
+    Example:
+        >>> locate("model", "/nets/net.py:Net"), locate("dataset", "mnist")
+        ('/nets/net.py:Net', 'mnist')
+    """
+    if not word:
+        return word
+    placed = os.path.abspath(directory / os.path.expanduser(word))  # noqa: PTH100, PTH111
+    is_place = is_file(word) or (
+        kind == "dataset" and _is_folder(placed) and word not in find_parts(kind)
+    )
+    return placed if is_place else word
+
+
+def is_there(word: str) -> bool:
+    """Tell whether the file or the folder that a word names exists; of a plain name, always.
+
+    Example:
+        >>> is_there("mnist"), is_there("/nowhere/net.py:Net"), is_there("/nowhere/pets")
+        (True, False, False)
+    """
+    path, _ = split_file(word)
+    if is_file(word):
+        return Path(path).is_file()
+    return os.sep not in word or Path(word).is_dir()
+
+
+def _is_folder(word: str) -> bool:
+    return bool(word) and Path(word).is_dir()

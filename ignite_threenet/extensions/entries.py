@@ -1,0 +1,214 @@
+"""Finding what others bring, by name or by file, without importing any of it.
+
+Plugins, models and datasets are found alike: under an entry-point group of installed
+distributions, or in a Python file.
+"""
+
+import hashlib
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..errors import UnknownNameError, nearest, spell_cause
+from .importing import LoadFailedError, find_module, first_line, import_file
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something installed, not imported.
+
+    Attributes:
+        name: the entry point's name.
+        value: what it points to, as ``module:Class``.
+        distribution: the distribution's name.
+        version: the distribution's version.
+    """
+
+    name: str
+    value: str
+    distribution: str
+    version: str
+
+    @property
+    def origin(self) -> str:
+        """The distribution with its version."""
+        return f"{self.distribution} {self.version}".strip()
+
+    def describe(self) -> str:
+        """Give the first line of the docstring, without importing anything."""
+        module, _, attribute = self.value.partition(":")
+        spec = find_module(module) if attribute else None
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            return ""
+        return first_line(Path(spec.origin), attribute.strip())
+
+    def load(self, is_wanted: Callable[[object], bool], what: str) -> Any:
+        """Import it.
+
+        Args:
+            is_wanted: whether an object is one of the kind that is looked for.
+            what: what messages call that kind.
+
+        Raises:
+            LoadFailedError: the import fails, or what it brings is of another kind.
+        """
+        entry_point = importlib.metadata.EntryPoint(self.name, self.value, "")
+        try:
+            loaded = entry_point.load()
+        except (Exception, SystemExit) as error:
+            problem = f"cannot be imported from {self.value}: {spell_cause(error)}"
+            raise LoadFailedError(problem) from error
+        if not is_wanted(loaded):
+            raise LoadFailedError(f"is not {what}: {self.value}")
+        return loaded
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Something in a Python file, not imported.
+
+    Attributes:
+        path: the file.
+        attribute: its name in the file, or "" for the only one of its kind there.
+    """
+
+    path: Path
+    attribute: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file's name, as that of a plugin."""
+        return self.path.stem.replace("_", "-")
+
+    @property
+    def distribution(self) -> str:
+        """The file's name, in place of a distribution's."""
+        return self.path.name
+
+    @property
+    def version(self) -> str:
+        """The beginning of the SHA-256 digest of the file's content; "" where there is none."""
+        try:
+            return hashlib.sha256(self.path.read_bytes()).hexdigest()[:8]
+        except OSError:
+            return ""
+
+    @property
+    def value(self) -> str:
+        """The file, with the name in it."""
+        return f"{self.path}:{self.attribute}" if self.attribute else str(self.path)
+
+    @property
+    def origin(self) -> str:
+        """The file's name and the beginning of its digest."""
+        return f"{self.distribution} {self.version}".strip()
+
+    def describe(self) -> str:
+        """Give the first line of the docstring, without importing anything."""
+        return first_line(self.path, self.attribute)
+
+    def load(self, is_wanted: Callable[[object], bool], what: str) -> Any:
+        """Import it; see Entry.load(). Without a name in it, the file's only class of the kind."""
+        module = import_file(self.path)
+        if self.attribute:
+            return self._take(module, is_wanted, what)
+        found = {
+            name: value
+            for name, value in vars(module).items()
+            if isinstance(value, type) and value.__module__ == module.__name__ and is_wanted(value)
+        }
+        if not found:
+            raise LoadFailedError(f"holds no class that is {what}")
+        if len(found) > 1:
+            choices = " or ".join(f"{self.path}:{name}" for name in found)
+            raise LoadFailedError(f"holds several; choose {choices}")
+        return next(iter(found.values()))
+
+    def _take(self, module: ModuleType, is_wanted: Callable[[object], bool], what: str) -> Any:
+        if not hasattr(module, self.attribute):
+            raise LoadFailedError(_absent(self.path, self.attribute, module))
+        if not is_wanted(getattr(module, self.attribute)):
+            raise LoadFailedError(f"is not {what}: {self.value}")
+        return getattr(module, self.attribute)
+
+
+def _absent(path: Path, name: str, module: ModuleType) -> str:
+    guess = nearest(name, [each for each in vars(module) if not each.startswith("_")])
+    return f"has no {name!r} in {path}" + (f"; did you mean {guess!r}?" if guess else "")
+
+
+def is_file(word: str) -> bool:
+    """Tell whether a word names a Python file, perhaps with something in it, and no entry point.
+
+    Example:
+        >>> is_file("./patience.py"), is_file("patience.py:Patience"), is_file("patience")
+        (True, True, False)
+    """
+    path, _ = split_file(word)
+    return path.endswith(".py")
+
+
+def split_file(word: str) -> tuple[str, str]:
+    """Split ``file.py:Name`` into the file and the name in it, which may be missing.
+
+    Example:
+        >>> split_file("patience.py:Patience"), split_file("./patience.py")
+        (('patience.py', 'Patience'), ('./patience.py', ''))
+    """
+    path, colon, name = word.rpartition(":")
+    return (path, name) if colon and path.endswith(".py") else (word, "")
+
+
+def find_entries(group: str) -> dict[str, list[Entry]]:
+    """List what is installed under an entry-point group, by name, without importing any of it.
+
+    Returns:
+        The entries of each name, sorted; more than one where distributions clash.
+    """
+    found: dict[str, list[Entry]] = {}
+    for entry_point in importlib.metadata.entry_points(group=group):
+        distribution = entry_point.dist
+        entry = Entry(
+            entry_point.name,
+            entry_point.value,
+            distribution.name if distribution else "",
+            distribution.version if distribution else "",
+        )
+        found.setdefault(entry.name, []).append(entry)
+    return {name: sorted(found[name], key=lambda entry: entry.origin) for name in sorted(found)}
+
+
+def find_entry(
+    kind: str, word: str, installed: Mapping[str, list[Entry]], where: str = ""
+) -> Entry | FileEntry:
+    """Find one by its name, or by its file.
+
+    Args:
+        kind: what messages call it: plugin, model, dataset.
+        word: a name, or ``file.py``, or ``file.py:Name``.
+        installed: what find_entries() gave.
+        where: who asks, for the message.
+
+    Raises:
+        UnknownNameError: there is none of that name, or no such file.
+        LoadFailedError: several distributions bring one of that name.
+    """
+    if is_file(word):
+        return _find_file(kind, word, where)
+    entries = installed.get(word)
+    if not entries:
+        raise UnknownNameError(kind, word, installed, where)
+    if len(entries) > 1:
+        origins = " and ".join(entry.origin for entry in entries)
+        raise LoadFailedError(f"comes from several distributions: {origins}; uninstall all but one")
+    return entries[0]
+
+
+def _find_file(kind: str, word: str, where: str) -> FileEntry:
+    path, attribute = split_file(word)
+    if not Path(path).is_file():
+        raise UnknownNameError(f"{kind} file", path, (), where)
+    return FileEntry(Path(path), attribute)

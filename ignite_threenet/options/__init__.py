@@ -1,0 +1,1 @@
+"""One declaration of an option, for every way of setting it."""

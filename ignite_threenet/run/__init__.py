@@ -1,0 +1,1 @@
+"""A run: put together, trained, tested, summed up."""

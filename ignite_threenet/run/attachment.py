@@ -1,0 +1,128 @@
+"""A plugin in a run: what it costs, and who is to blame."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, DivergedError, PluginFailedError
+from ..extensions.plugin import Plugin
+from ..training.tracked_engine import current_owner
+
+if TYPE_CHECKING:
+    from .run import Run
+
+logger = logging.getLogger("ignite_threenet")
+
+
+class Stopwatch:
+    """Splits a run's time among its parts: nested parts are not counted in the outer one."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._nested: list[float] = []
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Add the time spent in the block to a part."""
+        self._nested.append(0.0)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - start
+            own = elapsed - self._nested.pop()
+            self.seconds[part] = self.seconds.get(part, 0.0) + own
+            if self._nested:
+                self._nested[-1] += elapsed
+
+
+class Attachment:
+    """One plugin in one run.
+
+    Attributes:
+        plugin: the plugin.
+        failure: why it was detached, or None while it works.
+        summary: what it adds to summary.json, once it was asked.
+    """
+
+    def __init__(
+        self, plugin: Plugin, stopwatch: Stopwatch, current_epoch: Callable[[], int], strict: bool
+    ) -> None:
+        self.plugin = plugin
+        self.failure: PluginFailedError | None = None
+        self.summary: Mapping[str, Any] = {}
+        self._is_attached = False
+        self._stopwatch = stopwatch
+        self._current_epoch = current_epoch
+        self._may_detach = plugin.on_error == "detach" and not strict
+
+    @property
+    def name(self) -> str:
+        """The plugin's name in this run."""
+        return self.plugin.name
+
+    def call(self, where: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function of the plugin, unless it was detached; time it, and blame its errors.
+
+        Raises:
+            PluginFailedError: it raised, and a failure of this plugin stops the run.
+        """
+        if self.failure is None:
+            return self._guard(where, function, *args, **kwargs)
+        return None
+
+    def attach(self, run: "Run") -> None:
+        """Let the plugin register its handlers.
+
+        Raises:
+            PluginFailedError: it raised, and a failure of this plugin stops the run.
+        """
+        self.call("attach", self.plugin.attach, run)
+        self._is_attached = self.failure is None
+
+    def close(self, error: BaseException | None) -> None:
+        """Let the plugin release what it holds, also where it was detached since it was attached.
+
+        Raises:
+            PluginFailedError: it raised, and a failure of this plugin stops the run.
+        """
+        if self._is_attached:
+            self._guard("close", self.plugin.close, error)
+
+    def sum_up(self) -> None:
+        """Ask the plugin for what it adds to the summary.
+
+        Raises:
+            PluginFailedError: it raised, and a failure of this plugin stops the run.
+        """
+        if self._is_attached:
+            self.summary = self.call("summary", self.plugin.summary) or {}
+
+    def _guard(self, where: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        token = current_owner.set(self)
+        try:
+            with self._stopwatch.measure(self.name):
+                return function(*args, **kwargs)
+        except (PluginFailedError, DivergedError):
+            raise  # says already who and where
+        except (Exception, SystemExit) as error:
+            if where == "attach" and isinstance(error, ConfigError):
+                raise  # the plugin refuses what the user asked for
+            self._fail(where, error)
+            return None
+        finally:
+            current_owner.reset(token)
+
+    def _fail(self, where: str, cause: BaseException) -> None:
+        plugin = self.plugin
+        failure = PluginFailedError(
+            plugin.name, plugin.distribution, where, self._current_epoch(), cause
+        )
+        failure.__cause__ = cause
+        if not self._may_detach:
+            raise failure
+        self.failure = self.failure or failure
+        logger.error("%s; the run goes on without it", failure)
+        logger.debug("the traceback of that failure", exc_info=cause)

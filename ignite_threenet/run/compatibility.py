@@ -1,0 +1,270 @@
+"""Whether a saved run can go on with what there is now."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sized
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import CheckpointError, ConfigError
+from ..extensions.entries import is_file
+from ..extensions.importing import qualified_name
+from ..extensions.plugin import Plugin
+from ..options.declaration import plain_options
+from ..options.plain import plain
+from ..training.randomness import get_random_state
+from .saved_run import SOURCE_KEYS, SavedRun
+
+if TYPE_CHECKING:
+    from ..extensions.component import ChosenPart
+    from .run import Run
+
+logger = logging.getLogger("ignite_threenet")
+
+
+# Digits of a digest that a message shows.
+_DIGITS_SHOWN = 12
+
+
+def source_of_part(part: "ChosenPart", run: "Run") -> dict[str, str]:
+    """Tell where a model or a dataset came from."""
+    return {
+        "kind": qualified_name(part.make),
+        "distribution": "" if is_file(getattr(run.config, part.kind)) else part.origin,
+        "sha256": part.source_digest,
+    }
+
+
+def source_of_plugin(plugin: Plugin) -> dict[str, str]:
+    """Tell where a plugin came from."""
+    return {
+        "kind": type(plugin).__qualname__,
+        "distribution": "" if is_file(plugin.use) else plugin.distribution,
+        "sha256": plugin.source_digest,
+    }
+
+
+def resolved_options(part: "ChosenPart") -> dict[str, Any]:
+    """Give a part's options as plain values, with paths as seen from anywhere."""
+    return {
+        name: str(value.absolute()) if isinstance(value, Path) else plain(value)
+        for name, value in part.options.items()
+    }
+
+
+def kinds_of(run: "Run") -> dict[str, str]:
+    """Name the kinds of a run's optimizer and loss."""
+    return {"optimizer": qualified_name(run.optimizer), "loss": qualified_name(run.loss_fn)}
+
+
+def current_versions() -> dict[str, str]:
+    """Give what the last bits of a result depend on."""
+    versions = {package: version(package) for package in ("ignite-threenet", "torch")}
+    # Sums over other shares of the numbers differ in their last bits.
+    return {**versions, "threads": str(torch.get_num_threads())}
+
+
+def check_epochs(saved: SavedRun, epochs: int) -> None:
+    """Make sure that a run is not to end before it was stopped.
+
+    Raises:
+        ConfigError: it has begun more epochs than it is asked for.
+    """
+    begun = saved.content["epoch"]
+    if epochs < begun:
+        raise ConfigError(f"epochs: {epochs}, and {saved.path} is in epoch {begun} already")
+
+
+def check_loaders(saved: SavedRun, *, are_own: bool) -> None:
+    """Make sure, before any data is loaded, that it comes from where it came from.
+
+    Raises:
+        CheckpointError: the run had loaders of one's own and has none, or the other way round.
+    """
+    had_own = "dataset" not in saved.parts
+    if had_own and not are_own:
+        raise CheckpointError(saved.path, "was made with loaders of one's own, and is given none")
+    if are_own and not had_own:
+        name = saved.content["dataset"]["name"]
+        raise CheckpointError(saved.path, f"was made with the dataset {name}, and is given loaders")
+
+
+Change = dict[str, Any]
+"""What is no longer as it was when a run was saved, in the words of the manifest."""
+
+
+def check_plugins(
+    saved: SavedRun, plugins: Iterable[Plugin]
+) -> tuple[list[Mapping[str, Any]], list[Change]]:
+    """Make sure that a run has the plugins that it had.
+
+    Returns:
+        What the checkpoint holds of plugins that are no longer there, which is carried along; and
+        the changes that are allowed.
+
+    Raises:
+        CheckpointError: a plugin is another one than it was, or was not there, or one that changes
+            the training is gone.
+    """
+    missing = {each["name"]: each for each in saved.plugins}
+    changes: list[Change] = []
+    for plugin in plugins:
+        before = missing.pop(plugin.name, None)
+        if before is None:
+            raise CheckpointError(saved.path, f"was made without the plugin {plugin.name!r}")
+        where, options = f"plugin {plugin.name!r}", plain_options(plugin)
+        _check_options(saved, where, before["options"], options)
+        changes += _check_source(saved, where, before["source"], source_of_plugin(plugin))
+    for before in missing.values():
+        changes += _check_missing(saved, before)
+    carried: list[Mapping[str, Any]] = [
+        {**each, "left_out": each["left_out"] or each["name"] in saved.without}
+        for each in missing.values()
+    ]
+    return carried, changes
+
+
+def _check_missing(saved: SavedRun, plugin: Mapping[str, Any]) -> list[Change]:
+    """Tell of a plugin that is not there; one that changes the training must not just vanish."""
+    name, place = plugin["name"], plugin["source"]["distribution"] or plugin["use"]
+    origin = f" ({place})" if place else ""
+    if plugin["left_out"]:
+        return []
+    if name in saved.without:
+        logger.warning("going on without the plugin %r%s; its state is carried along", name, origin)
+    elif plugin["changes_training"] and not saved.allow_changes:
+        raise CheckpointError(
+            saved.path,
+            f"the plugin {name!r}{origin} is gone, and it changes the training; give its new place "
+            f"by --plugins +{name}=FILE, or go on without it by --plugins no:{name}",
+        )
+    else:
+        logger.warning("the plugin %r%s is gone; its state is carried along", name, origin)
+    return [_change(saved, f"plugin {name!r}", "presence", "in the run", "gone")]
+
+
+def check_parts(saved: SavedRun, run: "Run") -> list[Change]:
+    """Make sure that a run has the model and the dataset that it had, with their options.
+
+    Where they are does not matter. What a dataset holds is compared when it is loaded.
+
+    Returns:
+        The changes that are allowed.
+
+    Raises:
+        CheckpointError: one is another than it was.
+    """
+    changes: list[Change] = []
+    for kind in sorted({*saved.parts, *run.parts}):
+        part, before = run.parts.get(kind), saved.parts.get(kind)
+        if part is None or before is None:
+            was, now = ("your own", "chosen by name") if part else ("chosen by name", "your own")
+            raise CheckpointError(saved.path, f"the {kind} was {was}, and is {now}")
+        where, source = f"{kind} {part.name!r}", source_of_part(part, run)
+        options = resolved_options(part)
+        if kind == "dataset":
+            paths = {name for name, each in part.options.items() if isinstance(each, Path)}
+            options |= {name: before["options"].get(name) for name in paths}
+            if source["kind"] != before["source"]["kind"]:
+                source = before["source"]  # another way to the same data, as will be seen
+        _check_options(saved, where, before["options"], options)
+        changes += _check_source(saved, where, before["source"], source)
+    return changes
+
+
+def check_kinds(saved: SavedRun, run: "Run") -> None:
+    """Make sure that a script gives the kind of optimizer and of loss that it gave at first.
+
+    Raises:
+        CheckpointError: one is of another kind.
+    """
+    for what, now in kinds_of(run).items():
+        before = saved.content["kinds"].get(what)
+        if before != now:
+            raise CheckpointError(saved.path, f"the {what} was {before}, and is {now}")
+
+
+def _check_options(
+    saved: SavedRun, where: str, before: Mapping[str, Any], now: Mapping[str, Any]
+) -> None:
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            raise CheckpointError(
+                saved.path, f"{where}: {name} was {before.get(name)!r}, and is {now.get(name)!r}"
+            )
+
+
+def _check_source(
+    saved: SavedRun, where: str, before: Mapping[str, str], now: Mapping[str, str]
+) -> list[Change]:
+    """Refuse another source than the run was made with, unless that is allowed."""
+    changes = []
+    for fact in SOURCE_KEYS:
+        if before[fact] != now[fact]:
+            change = _change(saved, where, fact, before[fact], now[fact])
+            spelled = _spell_change(change)
+            if not saved.allow_changes:
+                raise CheckpointError(saved.path, f"{spelled}; go on with it by --allow-changes")
+            logger.warning("%s", spelled)
+            changes.append(change)
+    return changes
+
+
+def _change(saved: SavedRun, where: str, fact: str, before: str, now: str) -> Change:
+    at = {name: saved.content[name] for name in ("epoch", "iteration")}
+    return {"of": where, "fact": fact, "before": before, "now": now, **at}
+
+
+def key_of(change: Mapping[str, Any]) -> tuple[str, str]:
+    """Tell what a change is about."""
+    return change["of"], change["fact"]
+
+
+def _spell_change(change: Change) -> str:
+    values = [change[each] or "none" for each in ("before", "now")]
+    if change["fact"] == "sha256":
+        values = [value[:_DIGITS_SHOWN] for value in values]
+    noun = {"sha256": "the SHA-256 digest of its source"}.get(change["fact"], change["fact"])
+    return f"{change['of']}: {noun} was {values[0]}, and is {values[1]}"
+
+
+def check_versions(saved: SavedRun) -> None:
+    """Warn where the result may differ in its last bits from that of a run never stopped."""
+    for package, now in current_versions().items():
+        before = saved.content["versions"].get(package)
+        if before != now:
+            logger.warning("saved with %s %s, resumed with %s", package, before, now)
+
+
+def check_data(saved: SavedRun, run: "Run") -> None:
+    """Make sure that a run has the data that it had.
+
+    Raises:
+        CheckpointError: it is other data.
+    """
+    before, now = saved.content["dataset"]["sha256"], run.data_sha256
+    if before != now:
+        names = sorted({*before, *now})
+        differing = [each for each in names if before.get(each) != now.get(each)]
+        name = saved.content["dataset"]["name"]
+        raise CheckpointError(
+            saved.path,
+            f"the data is not the same as that of {name}, by its SHA-256 digests: "
+            f"{', '.join(differing)}",
+        )
+    length = saved.content["epoch_length"]
+    loader = run.loaders["train"]
+    if length is not None and isinstance(loader, Sized) and len(loader) != length:
+        raise CheckpointError(
+            saved.path, f"an epoch had {length} iterations, and the loader gives {len(loader)}"
+        )
+    generators_before = len(saved.content["random"]["loader"])
+    generators = len(get_random_state(loader)["loader"])
+    if generators != generators_before:
+        raise CheckpointError(
+            saved.path,
+            f"the loader had {generators_before} random generators of its own, and has "
+            f"{generators}",
+        )

@@ -1,0 +1,1 @@
+"""What a run writes: whole, or not at all."""

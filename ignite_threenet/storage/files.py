@@ -1,0 +1,99 @@
+"""Writing files so that a reader finds the old content or the new, never a part."""
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}")
+
+
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows alone has it
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file's content at once, and have it on the disk when this returns.
+
+    Raises:
+        OSError: the file cannot be written; its old content is still there, and the error names
+            the file.
+    """
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    with naming(path):
+        try:
+            _write_new(temporary, content)
+            temporary.replace(path)
+            _sync_directory(path.parent)
+        except BaseException:
+            # What cannot even be removed, on a disk that turned read-only, must not hide why.
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the disk name the file that is meant; a descriptor's error names none."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def sync_file(path: Path) -> None:
+    """Have what was appended to a file on the disk.
+
+    Raises:
+        OSError: that fails; the error names the file.
+    """
+    with naming(path):
+        descriptor = os.open(path, os.O_RDWR | _BINARY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory with its parents, and have their names on the disk; it may be there."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        _sync_directory(made.parent)
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file is what write_atomically() leaves where its process was killed."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def remove_temporaries(directory: Path) -> None:
+    """Remove what killed processes left; nobody may be writing there."""
+    for entry in directory.iterdir():
+        if is_temporary(entry.name):
+            with suppress(OSError):
+                entry.unlink()
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Have a renaming on the disk, where directories can be synchronized (not on Windows)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,138 @@
+"""The training loop and the evaluation loop, as Ignite engines."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from ignite.metrics import Metric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from .compilation import CompiledGradients
+from .tracked_engine import AttachableEngine
+
+Batch = tuple[Tensor, Tensor]
+
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+def create_trainer(
+    model: nn.Module,
+    optimizer: Optimizer,
+    loss_fn: LossFunction,
+    device: torch.device | str = "cpu",
+    *,
+    autocast: torch.dtype | None = None,
+    compiled: bool = False,
+) -> AttachableEngine:
+    """Create an engine that takes one optimizer step for each batch.
+
+    ``engine.state.output`` is the batch's mean loss: a scalar tensor, detached, on the device.
+    Reading it with ``.item()`` makes the host wait for the device, so do that seldom.
+
+    Args:
+        model: the network, already on the device.
+        optimizer: the optimizer of its parameters.
+        loss_fn: takes the model's output and the targets, returns a scalar.
+        device: where the batches go.
+        autocast: the dtype in which torch.autocast computes what it deems safe, such as matrix
+            products; None for the dtypes of the tensors themselves.
+        compiled: compute the loss and its gradients by torch.compile: seconds of compiling for
+            less time in each iteration. What cannot be compiled runs as it is, with a warning.
+
+    Returns:
+        An engine for any iterable of ``(inputs, targets)``.
+
+    Example:
+        >>> model = nn.Linear(4, 2)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> trainer = create_trainer(model, optimizer, nn.CrossEntropyLoss())
+        >>> batches = [(torch.ones(3, 4), torch.tensor([0, 1, 1]))] * 5
+        >>> state = trainer.run(batches, max_epochs=2)
+        >>> state.iteration, state.output.shape
+        (10, torch.Size([]))
+    """
+    if autocast is None:
+        precision: Callable[[], AbstractContextManager[Any]] = nullcontext
+    else:
+        precision = partial(torch.autocast, torch.device(device).type, autocast)
+
+    def differentiate(inputs: Tensor, targets: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        with precision():
+            loss = loss_fn(model(inputs), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    if compiled:
+        differentiate = CompiledGradients(model, loss_fn, differentiate, precision)
+
+    def train_step(engine: Engine, batch: Batch) -> Tensor:
+        model.train()
+        loss = differentiate(*_to_device(batch, device))
+        optimizer.step()
+        return loss
+
+    return AttachableEngine(train_step, name="trainer")
+
+
+def create_evaluator(
+    model: nn.Module,
+    metrics: Mapping[str, Metric] | None = None,
+    device: torch.device | str = "cpu",
+    *,
+    name: str = "evaluator",
+) -> AttachableEngine:
+    """Create an engine that applies the model to each batch, in evaluation mode.
+
+    ``engine.state.output`` is ``(outputs, targets)``, on the device and without a graph;
+    ``engine.state.metrics`` holds the metrics once the engine has run. Each module is left in the
+    mode in which it was found.
+
+    Args:
+        model: the network, already on the device.
+        metrics: Ignite metrics by name, attached in this order.
+        device: where the batches go.
+        name: what errors and plans call the engine.
+
+    Returns:
+        An engine for any iterable of ``(inputs, targets)``.
+
+    Example:
+        >>> from ignite.metrics import Accuracy
+        >>> evaluator = create_evaluator(nn.Identity(), {"accuracy": Accuracy()})
+        >>> outputs, targets = torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([1, 1])
+        >>> evaluator.run([(outputs, targets)]).metrics
+        {'accuracy': 0.5}
+    """
+
+    def evaluation_step(engine: Engine, batch: Batch) -> Batch:
+        with evaluation_mode(model), torch.no_grad():
+            inputs, targets = _to_device(batch, device)
+            return model(inputs), targets
+
+    engine = AttachableEngine(evaluation_step, name=name)
+    for metric_name, metric in (metrics or {}).items():
+        metric.attach(engine, metric_name)
+    return engine
+
+
+def _to_device(batch: Batch, device: torch.device | str) -> Batch:
+    inputs, targets = batch
+    return inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode, and then each module back into its own."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

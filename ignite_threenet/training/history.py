@@ -1,0 +1,136 @@
+"""What was measured, epoch by epoch, in memory and in metrics.jsonl."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..options.plain import plain
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One finished epoch of training.
+
+    Attributes:
+        epoch: its number, from 1.
+        iteration: iterations since the run began.
+        loss: mean over the epoch's samples, each at its own iteration; nats for NLLLoss.
+        last_loss: mean over the last batch.
+        seconds: time taken, without what handlers do at the epoch's end.
+        samples: samples seen in the epoch.
+    """
+
+    epoch: int
+    iteration: int
+    loss: float
+    last_loss: float
+    seconds: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One pass of an evaluator over its split.
+
+    Attributes:
+        split: train, valid or test.
+        epoch: the trainer's epoch at that time.
+        metrics: the metrics that are numbers, by name; accuracy is a share from 0 to 1.
+        seconds: time taken.
+        final: whether this is the test of the model that the run ended with.
+    """
+
+    split: str
+    epoch: int
+    metrics: Mapping[str, float]
+    seconds: float
+    final: bool
+
+
+class History:
+    """The measurements of a run.
+
+    Attributes:
+        epochs: the epochs of training, in order.
+        measurements: the passes of the evaluators, in order.
+        training_ended: whether what is measured now is the test of the final model.
+    """
+
+    def __init__(self) -> None:
+        self.epochs: list[EpochRecord] = []
+        self.measurements: list[Measurement] = []
+        self.training_ended = False
+        self._order: list[str] = []  # the kinds of all records, as they were made
+        self._write_line: Callable[[str], None] | None = None
+
+    def end_training(self) -> None:
+        """Take what is measured from now on as the test of the final model."""
+        self.training_ended = True
+
+    def write_to(self, write_line: Callable[[str], None]) -> None:
+        """Pass each record on, from now on, as a line of JSON."""
+        self._write_line = write_line
+
+    def lines(self) -> list[str]:
+        """Spell the records so far as lines of JSON, in the order in which they were made."""
+        records: dict[str, Iterator[EpochRecord | Measurement]] = {
+            "epoch": iter(self.epochs),
+            "measurement": iter(self.measurements),
+        }
+        return [_spell(kind, next(records[kind])) for kind in self._order]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the records, as plain values."""
+        return {
+            "epochs": [asdict(each) for each in self.epochs],
+            "measurements": [asdict(each) for each in self.measurements],
+            "order": list(self._order),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what state_dict() gave; nothing is written."""
+        self.epochs[:] = [EpochRecord(**each) for each in state["epochs"]]
+        self.measurements[:] = [Measurement(**each) for each in state["measurements"]]
+        self._order[:] = state["order"]
+
+    def add_epoch(self, record: EpochRecord) -> None:
+        """Note a finished epoch."""
+        self.epochs.append(record)
+        self._note("epoch", record)
+
+    def add_measurement(self, measurement: Measurement) -> None:
+        """Note a pass of an evaluator."""
+        self.measurements.append(measurement)
+        self._note("measurement", measurement)
+
+    def of_split(self, split: str) -> list[Measurement]:
+        """List the measurements of a split made during training, in order."""
+        return [
+            measurement
+            for measurement in self.measurements
+            if measurement.split == split and not measurement.final
+        ]
+
+    def best(self, split: str) -> Measurement | None:
+        """Find the measurement of a split with the highest accuracy; the later one of equals."""
+        return max(
+            reversed(self.of_split(split)),
+            key=lambda measurement: measurement.metrics["accuracy"],
+            default=None,
+        )
+
+    @property
+    def final_test(self) -> Measurement | None:
+        """The test of the model that the run ended with."""
+        tests = (each for each in self.measurements if each.final and each.split == "test")
+        return next(tests, None)
+
+    def _note(self, kind: str, record: EpochRecord | Measurement) -> None:
+        self._order.append(kind)
+        if self._write_line is not None:
+            self._write_line(_spell(kind, record))
+
+
+def _spell(kind: str, record: EpochRecord | Measurement) -> str:
+    return json.dumps(plain({"record": kind} | asdict(record)), allow_nan=False)
