@@ -13,7 +13,7 @@ from ignite.handlers import HandlersTimeProfiler
 
 from ignite_threenet import ConfigError, Plugin, PluginFailedError, Run
 from ignite_threenet.run.attachment import Attachment, Stopwatch
-from ignite_threenet.training.tracked_engine import AttachableEngine, Registration, describe_event
+from ignite_threenet.training.tracked_engine import Registration, TrackedEngine, describe_event
 
 Handler = Callable[..., Any]
 
@@ -24,8 +24,8 @@ def run(make_config: MakeConfig, make_batches: MakeBatches) -> Run:
 
 
 @pytest.fixture
-def engine() -> AttachableEngine:
-    return AttachableEngine(lambda engine, batch: None, name="trainer")
+def engine() -> TrackedEngine:
+    return TrackedEngine(lambda engine, batch: None, name="trainer")
 
 
 class Watcher(Plugin):
@@ -69,25 +69,25 @@ def observe() -> None:
 # Registrations
 
 
-def test_a_handler_is_noted_with_its_engine_event_and_owner(engine: AttachableEngine) -> None:
+def test_a_handler_is_noted_with_its_engine_event_and_owner(engine: TrackedEngine) -> None:
     register(attach(Watcher()), engine, Events.EPOCH_COMPLETED, observe)
 
     assert engine.registrations == [Registration("trainer", "EPOCH_COMPLETED", "observe", "x")]
 
 
-def test_a_handler_of_no_plugin_has_no_owner(engine: AttachableEngine) -> None:
+def test_a_handler_of_no_plugin_has_no_owner(engine: TrackedEngine) -> None:
     engine.add_event_handler(Events.EPOCH_COMPLETED, observe)
 
     assert engine.registrations == [Registration("trainer", "EPOCH_COMPLETED", "observe", None)]
 
 
-def test_a_handler_added_by_the_decorator_is_noted_too(engine: AttachableEngine) -> None:
+def test_a_handler_added_by_the_decorator_is_noted_too(engine: TrackedEngine) -> None:
     engine.on(Events.COMPLETED)(observe)
 
     assert engine.registrations == [Registration("trainer", "COMPLETED", "observe", None)]
 
 
-def test_each_event_of_a_list_is_noted_once(engine: AttachableEngine) -> None:
+def test_each_event_of_a_list_is_noted_once(engine: TrackedEngine) -> None:
     register(attach(Watcher()), engine, Events.STARTED | Events.EPOCH_COMPLETED(every=3), observe)
 
     assert engine.registrations == [
@@ -97,7 +97,7 @@ def test_each_event_of_a_list_is_noted_once(engine: AttachableEngine) -> None:
 
 
 def test_a_handler_that_a_plugins_handler_adds_is_the_plugins_too(
-    engine: AttachableEngine,
+    engine: TrackedEngine,
 ) -> None:
     def add() -> None:
         engine.add_event_handler(Events.COMPLETED, observe)
@@ -108,7 +108,7 @@ def test_a_handler_that_a_plugins_handler_adds_is_the_plugins_too(
     assert engine.registrations[-1] == Registration("trainer", "COMPLETED", "observe", "x")
 
 
-def test_after_a_plugins_handler_nobody_owns_what_is_added(engine: AttachableEngine) -> None:
+def test_after_a_plugins_handler_nobody_owns_what_is_added(engine: TrackedEngine) -> None:
     register(attach(Watcher()), engine, Events.STARTED, observe)
     engine.add_event_handler(
         Events.STARTED, lambda: engine.add_event_handler(Events.COMPLETED, observe)
@@ -118,7 +118,7 @@ def test_after_a_plugins_handler_nobody_owns_what_is_added(engine: AttachableEng
     assert engine.registrations[-1].owner is None
 
 
-def test_ownership_ends_also_with_an_error(engine: AttachableEngine) -> None:
+def test_ownership_ends_also_with_an_error(engine: TrackedEngine) -> None:
     with pytest.raises(PluginFailedError):
         attach(Watcher()).call("attach", fail)
     engine.add_event_handler(Events.STARTED, observe)
@@ -127,7 +127,7 @@ def test_ownership_ends_also_with_an_error(engine: AttachableEngine) -> None:
 
 
 def test_the_inner_plugin_owns_what_is_added_while_two_are_at_work(
-    engine: AttachableEngine,
+    engine: TrackedEngine,
 ) -> None:
     outer, inner = attach(Watcher()), attach(Decoration())
     outer.call("attach", register, inner, engine, Events.STARTED, observe)
@@ -135,7 +135,7 @@ def test_the_inner_plugin_owns_what_is_added_while_two_are_at_work(
     assert engine.registrations[-1].owner == "y"
 
 
-def test_a_registration_that_ignite_refuses_is_not_noted(engine: AttachableEngine) -> None:
+def test_a_registration_that_ignite_refuses_is_not_noted(engine: TrackedEngine) -> None:
     with pytest.raises(ValueError, match="is not a valid event"):
         engine.add_event_handler("no_such_event", observe)
 
@@ -160,7 +160,7 @@ class Observer:
     ],
 )
 def test_a_handler_is_called_by_its_name(
-    engine: AttachableEngine, handler: Handler, name: str
+    engine: TrackedEngine, handler: Handler, name: str
 ) -> None:
     engine.add_event_handler(Events.STARTED, handler)
 
@@ -215,7 +215,7 @@ class Taker:
 )
 @pytest.mark.parametrize("event", [Events.STARTED, Events.ITERATION_COMPLETED(every=2)])
 def test_a_plugins_handler_gets_the_arguments_that_ignite_passes(
-    engine: AttachableEngine,
+    engine: TrackedEngine,
     handler: Callable[..., list[object]],
     args: tuple[object, ...],
     kwargs: dict[str, object],
@@ -240,7 +240,7 @@ def test_a_plugins_handler_gets_the_arguments_that_ignite_passes(
     assert arguments_passed(engine, functools.partial(register, attach(Watcher()))) == expected
 
 
-def test_a_handler_with_a_wrong_signature_is_refused_by_its_name(engine: AttachableEngine) -> None:
+def test_a_handler_with_a_wrong_signature_is_refused_by_its_name(engine: TrackedEngine) -> None:
     def takes_three(engine: Engine, one: object, two: object) -> None:
         pass
 
@@ -261,7 +261,7 @@ HANDLERS = (observe, Observer().look, Observer())
 @pytest.mark.parametrize("handler", HANDLERS)
 @pytest.mark.parametrize("event", EVENTS)
 def test_a_handle_removes_a_plugins_handler(
-    engine: AttachableEngine, event: Any, handler: Handler
+    engine: TrackedEngine, event: Any, handler: Handler
 ) -> None:
     handle = register(attach(Watcher()), engine, event, handler)
     assert engine.has_event_handler(handler)
@@ -273,7 +273,7 @@ def test_a_handle_removes_a_plugins_handler(
 @pytest.mark.parametrize("handler", HANDLERS)
 @pytest.mark.parametrize("event", EVENTS[:2])
 def test_a_plugins_handler_is_removed_by_its_own_name(
-    engine: AttachableEngine, event: Any, handler: Handler
+    engine: TrackedEngine, event: Any, handler: Handler
 ) -> None:
     register(attach(Watcher()), engine, event, handler)
     assert engine.has_event_handler(handler, event)
@@ -282,7 +282,7 @@ def test_a_plugins_handler_is_removed_by_its_own_name(
     assert not engine.has_event_handler(handler, event)
 
 
-def test_removing_a_handler_leaves_the_others(engine: AttachableEngine) -> None:
+def test_removing_a_handler_leaves_the_others(engine: TrackedEngine) -> None:
     calls: list[str] = []
     attachment = attach(Watcher())
     kept, removed = functools.partial(calls.append, "kept"), functools.partial(calls.append, "gone")
@@ -293,13 +293,13 @@ def test_removing_a_handler_leaves_the_others(engine: AttachableEngine) -> None:
     assert calls == ["kept"]
 
 
-def test_removing_a_handler_that_is_not_there_is_an_error(engine: AttachableEngine) -> None:
+def test_removing_a_handler_that_is_not_there_is_an_error(engine: TrackedEngine) -> None:
     register(attach(Watcher()), engine, Events.STARTED, observe)
     with pytest.raises(ValueError, match="is not found among registered event handlers"):
         engine.remove_event_handler(fail, Events.STARTED)
 
 
-def test_ignites_profiler_knows_a_plugins_handler_by_its_name(engine: AttachableEngine) -> None:
+def test_ignites_profiler_knows_a_plugins_handler_by_its_name(engine: TrackedEngine) -> None:
     register(attach(Watcher()), engine, Events.EPOCH_COMPLETED, observe)
     profiler = HandlersTimeProfiler()
     profiler.attach(engine)
@@ -361,7 +361,7 @@ def test_the_stopwatch_counts_also_what_ends_with_an_error(clock: Clock) -> None
 
 
 def test_a_plugins_handlers_are_timed_under_its_name(
-    engine: AttachableEngine, clock: Clock
+    engine: TrackedEngine, clock: Clock
 ) -> None:
     stopwatch = Stopwatch()
     attachment = Attachment(Watcher(), stopwatch, current_epoch=lambda: 0, strict=False)
@@ -374,7 +374,7 @@ def test_a_plugins_handlers_are_timed_under_its_name(
 # Errors of a plugin
 
 
-def test_a_failing_handler_is_blamed_on_its_plugin(engine: AttachableEngine) -> None:
+def test_a_failing_handler_is_blamed_on_its_plugin(engine: TrackedEngine) -> None:
     register(attach(Watcher(), epoch=2), engine, Events.EPOCH_COMPLETED, fail)
     with pytest.raises(PluginFailedError) as caught:
         engine.run([0])
@@ -395,13 +395,13 @@ def test_the_cause_of_a_failure_is_chained() -> None:
     assert caught.value.__cause__.__traceback__ is not None
 
 
-def test_a_failure_names_the_event_with_its_filter(engine: AttachableEngine) -> None:
+def test_a_failure_names_the_event_with_its_filter(engine: TrackedEngine) -> None:
     register(attach(Watcher()), engine, Events.EPOCH_COMPLETED(every=2), fail)
     with pytest.raises(PluginFailedError, match=r"failed at EPOCH_COMPLETED\(every=2\), epoch 2"):
         engine.run([0], max_epochs=2)
 
 
-def test_a_handler_that_leaves_the_program_is_blamed(engine: AttachableEngine) -> None:
+def test_a_handler_that_leaves_the_program_is_blamed(engine: TrackedEngine) -> None:
     register(attach(Watcher()), engine, Events.STARTED, lambda: sys.exit(0))
     with pytest.raises(PluginFailedError, match=r"failed at STARTED, epoch 2: SystemExit: 0$"):
         engine.run([0])
@@ -416,7 +416,7 @@ def test_a_plugin_may_refuse_at_attach_what_the_user_asked_for(run: Run) -> None
         attach(Refusing()).attach(run)
 
 
-def test_an_error_of_this_project_is_blamed_in_a_handler(engine: AttachableEngine) -> None:
+def test_an_error_of_this_project_is_blamed_in_a_handler(engine: TrackedEngine) -> None:
     def refuse() -> None:
         raise ConfigError("no such split")
 
@@ -429,16 +429,16 @@ def test_an_error_of_this_project_is_blamed_in_a_handler(engine: AttachableEngin
     )
 
 
-@pytest.mark.parametrize("lets_errors_pass", [False, True])
+@pytest.mark.parametrize("reraises", [False, True])
 def test_an_error_goes_on_after_its_handlers_heard_of_it_once_where_that_is_asked_for(
-    engine: AttachableEngine, lets_errors_pass: bool
+    engine: TrackedEngine, reraises: bool
 ) -> None:
     heard: list[BaseException] = []
-    engine.lets_errors_pass = lets_errors_pass
+    engine.reraises = reraises
     engine.add_event_handler(Events.EXCEPTION_RAISED, heard.append)
     engine.add_event_handler(Events.ITERATION_COMPLETED, fail)
 
-    if lets_errors_pass:
+    if reraises:
         with pytest.raises(ValueError, match="broken"):
             engine.run([0])
     else:
@@ -447,7 +447,7 @@ def test_an_error_goes_on_after_its_handlers_heard_of_it_once_where_that_is_aske
     assert [str(error) for error in heard] == ["broken"]
 
 
-def test_an_interrupt_passes_and_blames_nobody(engine: AttachableEngine) -> None:
+def test_an_interrupt_passes_and_blames_nobody(engine: TrackedEngine) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
@@ -459,7 +459,7 @@ def test_an_interrupt_passes_and_blames_nobody(engine: AttachableEngine) -> None
     assert attachment.failure is None
 
 
-def test_a_failing_decoration_is_detached_and_the_run_goes_on(engine: AttachableEngine) -> None:
+def test_a_failing_decoration_is_detached_and_the_run_goes_on(engine: TrackedEngine) -> None:
     calls: list[int] = []
 
     def fail_each_time(engine: Engine) -> None:
@@ -481,7 +481,7 @@ def test_a_failing_decoration_is_detached_and_the_run_goes_on(engine: Attachable
 
 
 def test_a_detached_plugin_is_reported_once(
-    engine: AttachableEngine, caplog: pytest.LogCaptureFixture
+    engine: TrackedEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     attachment = attach(Decoration())
     register(attachment, engine, Events.EPOCH_COMPLETED, fail)
@@ -504,7 +504,7 @@ def test_the_traceback_of_a_detached_plugin_is_logged_for_those_who_debug(
     assert 'raise ValueError("broken")' in caplog.text
 
 
-def test_strictly_also_a_decoration_stops_the_run(engine: AttachableEngine) -> None:
+def test_strictly_also_a_decoration_stops_the_run(engine: TrackedEngine) -> None:
     attachment = attach(Decoration(), strict=True)
     register(attachment, engine, Events.EPOCH_COMPLETED, fail)
     with pytest.raises(PluginFailedError, match="plugin 'y' failed at EPOCH_COMPLETED"):
@@ -553,8 +553,8 @@ def test_a_call_gives_what_the_function_gives() -> None:
     assert attach(Watcher()).call("summary", lambda number: number + 1, 2) == 3
 
 
-def test_of_two_nested_plugins_the_inner_one_is_blamed(engine: AttachableEngine) -> None:
-    evaluator = AttachableEngine(lambda engine, batch: None, name="evaluators[train]")
+def test_of_two_nested_plugins_the_inner_one_is_blamed(engine: TrackedEngine) -> None:
+    evaluator = TrackedEngine(lambda engine, batch: None, name="evaluators[train]")
     register(attach(Decoration()), engine, Events.EPOCH_COMPLETED, lambda: evaluator.run([0]))
     register(attach(Watcher()), evaluator, Events.COMPLETED, fail)
     with pytest.raises(

@@ -626,7 +626,7 @@ class TestRefusals:
         def fail(*args: object, **kwargs: object) -> None:
             raise RuntimeError("something new")
 
-        monkeypatch.setattr("ignite_threenet.data.source.ChosenDataset.load", fail)
+        monkeypatch.setattr("ignite_threenet.data.data_module.load_chosen", fail)
 
         result = invoke("run", "--plugins", "none")
         debugged = invoke("run", "--plugins", "none", "--debug")

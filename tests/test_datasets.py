@@ -25,10 +25,10 @@ from ignite_threenet import (
     UnreachableError,
     option,
 )
-from ignite_threenet.data.dataset import Dataset, DataShape, Split
+from ignite_threenet.data.dataset import Dataset, Split
 from ignite_threenet.data.download import SOURCES
 from ignite_threenet.data.idx import FILE_NAMES, TRAIN_LABELS
-from ignite_threenet.data.source import ChosenDataset, choose_dataset, is_dataset, load_data
+from ignite_threenet.data.source import is_dataset, load_chosen, load_data
 from ignite_threenet.extensions.component import ChosenPart
 
 GROUP = "ignite_threenet.datasets"
@@ -74,7 +74,7 @@ def write(source: str, name: str = "own.py") -> str:
 
 
 def load_made_by(make: Callable[..., object], name: str = "own") -> Dataset:
-    return ChosenDataset(ChosenPart("dataset", name, "acme 1.0", make)).load(Path("data"))
+    return load_chosen(ChosenPart("dataset", name, "acme 1.0", make), Path("data"))
 
 
 def load_given(given: object, name: str = "own") -> Dataset:
@@ -154,93 +154,6 @@ def test_a_kind_of_source_or_a_function_can_be_a_dataset(value: object) -> None:
 @pytest.mark.parametrize("value", [DataSource, Noise(), nn.Linear, dict, None, "noise", {}])
 def test_nothing_else_can_be_a_dataset(value: object) -> None:
     assert not is_dataset(value)
-
-
-# What is known before anything is loaded
-
-
-class Known(DataSource):
-    """Says in advance what it gives."""
-
-    input_shape = (4,)
-    classes = 3
-
-    def load(self, data_dir: Path) -> dict[str, tuple[Tensor, Tensor]]:
-        return {"train": pair(), "test": pair()}
-
-
-class OfKnownShape(DataSource):
-    """Leaves the number of classes to the data."""
-
-    input_shape = (4,)
-
-
-class OfKnownClasses(DataSource):
-    """Leaves the shape to the data."""
-
-    classes = 3
-
-
-def shape_in_advance(make: Callable[..., object]) -> DataShape | None:
-    return ChosenDataset(ChosenPart("dataset", "own", "", make)).shape_in_advance()
-
-
-def test_a_source_can_say_in_advance_what_the_data_is_like() -> None:
-    assert shape_in_advance(Known) == DataShape((4,), 3)
-
-
-@pytest.mark.parametrize("make", [Noise, OfKnownShape, OfKnownClasses, lambda: {}])
-def test_a_source_that_says_only_half_or_nothing_has_no_shape_in_advance(
-    make: Callable[..., object],
-) -> None:
-    assert shape_in_advance(make) is None
-
-
-@pytest.mark.parametrize("name", ["auto", "digits", "fashion-mnist", "kmnist", "mnist"])
-def test_the_built_in_datasets_have_28x28_images_of_ten_classes(name: str) -> None:
-    chosen = ChosenDataset(choose_dataset(name))
-
-    assert chosen.shape_in_advance() == DataShape((1, 28, 28), 10)
-
-
-def test_a_source_that_gives_other_samples_than_it_said_is_refused() -> None:
-    class Wrong(Known):
-        input_shape = (5,)
-
-    with pytest.raises(DataError, match=r"\(4,\).*\(5,\)"):
-        load_made_by(Wrong)
-
-
-def test_a_source_that_gives_another_number_of_classes_than_it_said_is_refused() -> None:
-    class Wrong(Known):
-        classes = 2
-
-    with pytest.raises(DataError, match=r"label 2; expected 0 to 1$"):
-        load_made_by(Wrong)
-
-
-def test_a_source_may_give_fewer_labels_than_the_classes_that_it_said() -> None:
-    class Sparse(Known):
-        classes = 7
-
-    assert len(load_made_by(Sparse).splits["train"]) == 6
-
-
-@pytest.mark.parametrize("names", [("train",), ("train", "valid", "test")])
-def test_a_source_that_says_in_advance_what_it_gives_must_give_train_and_test_alone(
-    names: tuple[str, ...],
-) -> None:
-    class Wrong(Known):
-        def load(self, data_dir: Path) -> dict[str, tuple[Tensor, Tensor]]:
-            return {name: pair() for name in names}
-
-    with pytest.raises(DataError) as raised:
-        load_made_by(Wrong)
-
-    assert str(raised.value) == (
-        "dataset 'own' (acme 1.0) says in advance what its samples are, and so must have the "
-        f"splits train and test; it has {', '.join(names)}"
-    )
 
 
 # Loading what others bring
@@ -439,7 +352,7 @@ def test_a_source_that_refuses_its_options_cannot_be_made() -> None:
             raise ValueError("samples: an even number")
 
     with pytest.raises(PartError) as raised:
-        ChosenDataset(ChosenPart("dataset", "own", "acme 1.0", Picky))
+        load_chosen(ChosenPart("dataset", "own", "acme 1.0", Picky), Path())
 
     assert str(raised.value) == (
         "dataset 'own' (acme 1.0) cannot be made: ValueError: samples: an even number"
@@ -782,7 +695,7 @@ def test_a_refusal_of_what_no_distribution_brought_names_it_alone() -> None:
     part = ChosenPart("dataset", "pets", "", lambda: None)
 
     with pytest.raises(DataError, match=r"^dataset 'pets' gives NoneType; "):
-        ChosenDataset(part).load(Path())
+        load_chosen(part, Path())
 
 
 # The named datasets

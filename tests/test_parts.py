@@ -371,7 +371,7 @@ class Noise(DataSource):
     """Samples that mean nothing."""
 
     samples: int = option(100, help="samples of each split", min=1)
-    classes: int = option(3, help="classes", min=2)  # type: ignore[misc]
+    classes: int = option(3, help="classes", min=2)
 
     def load(self, data_dir: Path) -> dict[str, tuple[Tensor, Tensor]]:
         return {"train": (torch.rand(self.samples, 5), torch.arange(self.samples) % self.classes)}

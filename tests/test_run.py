@@ -506,9 +506,12 @@ class TestChecks:
         with pytest.raises(ConfigError, match="a run takes one process"):
             make_run()
 
-    def test_measuring_waits_for_the_data(self, make_config: MakeConfig) -> None:
-        with pytest.raises(ConfigError, match="'test' has no data before training starts"):
-            Run(make_config()).evaluate("test")
+    @pytest.mark.usefixtures("small_digits")
+    def test_a_run_can_measure_before_it_trains(self, make_config: MakeConfig) -> None:
+        run = Run(make_config(dataset="digits"))
+
+        assert set(run.evaluate("test")) == {"accuracy", "loss"}
+        assert run.loaders["train"] is not None
 
     def test_a_split_that_is_not_there_is_refused(self, make_run: Callable[..., Run]) -> None:
         with pytest.raises(ConfigError, match="mine: this run has no split 'valid'"):

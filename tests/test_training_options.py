@@ -177,7 +177,7 @@ def make_dataset_run(
 ) -> Any:
     def make(**options: Any) -> Run:
         monkeypatch.setattr(
-            "ignite_threenet.data.source.ChosenDataset.load", lambda *arguments: dataset
+            "ignite_threenet.data.data_module.load_chosen", lambda *arguments: dataset
         )
         return Run(make_config(epochs=1, valid_size=10, **options))
 

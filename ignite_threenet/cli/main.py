@@ -621,7 +621,6 @@ def run(ctx: click.Context, /, **params: Any) -> None:
     """
     _set_up_logging(quiet=params["quiet"], verbose=params["verbose"] or params["debug"])
     # Here, because it imports torch, which the other commands need not wait for.
-    from ..run.manifest import build_plan
     from ..run.run import Run
 
     config = _make_config(params)
@@ -640,7 +639,7 @@ def run(ctx: click.Context, /, **params: Any) -> None:
             saved=saved,
         )
         if params["dry_run"]:
-            outcome = build_plan(the_run)
+            outcome = the_run.plan
             the_run.close()
         else:
             with _signals_interrupt(the_run):

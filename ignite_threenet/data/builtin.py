@@ -16,15 +16,14 @@ class IdxSource(DataSource):
     """A dataset of four files in MNIST's format."""
 
     _is_trusted = True
-    input_shape = (1, 28, 28)
-    classes = 10
     name: ClassVar[str]
+    class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
 
     def load(self, data_dir: Path) -> Dataset:
         """Read the files; fetch or draw them first where they are not on disk."""
         files = SOURCES[self.name].read(data_dir)
         splits = {"train": Split(*files.train), "test": Split(*files.test)}
-        return Dataset(self.name, splits, files.sha256)
+        return Dataset(self.name, splits, files.sha256, self.class_names)
 
 
 class Mnist(IdxSource):
@@ -37,12 +36,27 @@ class FashionMnist(IdxSource):
     """Articles of clothing: 70,000 images of 28x28."""
 
     name = "fashion-mnist"
+    # As https://github.com/zalandoresearch/fashion-mnist names them.
+    class_names = (
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    )
 
 
 class Kmnist(IdxSource):
     """Cursive Japanese characters: 70,000 images of 28x28."""
 
     name = "kmnist"
+    # The syllables, as http://codh.rois.ac.jp/kmnist/ orders them.
+    class_names = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
 
 class Digits(IdxSource):

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import DataError, PartError
 from ..extensions.component import ChosenPart, choose_part
 from ..options.declaration import make_options_class, option_specs
-from .dataset import Dataset, DataShape
+from .dataset import Dataset
 from .validation import digests_of, validate
 
 Tensors = Mapping[str, tuple[Tensor, Tensor]]
@@ -22,11 +22,6 @@ class DataSource:
     """Where a dataset comes from.
 
     A subclass declares its options with option(), and becomes a keyword-only dataclass of them.
-
-    Attributes:
-        input_shape: the shape of one sample, where it is known before anything is loaded.
-        classes: the number of classes, where it is known as early. Where both are, and the splits
-            are ``train`` and ``test``, the data is loaded only when training starts.
 
     Example:
         >>> import torch
@@ -41,8 +36,6 @@ class DataSource:
         7
     """
 
-    input_shape: ClassVar[tuple[int, ...] | None] = None
-    classes: ClassVar[int | None] = None
     # Whether what it loads is known to be right, being checked against digests.
     _is_trusted: ClassVar[bool] = False
 
@@ -98,42 +91,27 @@ def load_data(name: str = "auto", data_dir: str | Path = "data", **options: Any)
         PartError: the dataset cannot be imported.
         OptionError: an option has a value that is not allowed.
     """
-    return ChosenDataset(choose_dataset(name).with_options(options)).load(Path(data_dir))
+    return load_chosen(choose_dataset(name).with_options(options), Path(data_dir))
 
 
-class ChosenDataset:
-    """A dataset that takes part in a run.
+def load_chosen(part: ChosenPart, data_dir: Path) -> Dataset:
+    """Load a dataset, and check it.
 
     Args:
         part: what was chosen, with its options.
+        data_dir: the directory of the datasets.
 
     Raises:
         PartError: it cannot be made.
+        DataError: the data is damaged, cannot be had, or is not what a dataset must be.
     """
-
-    def __init__(self, part: ChosenPart) -> None:
-        self._part = part
-        self._source: DataSource | None = part.create() if isinstance(part.make, type) else None
-
-    def shape_in_advance(self) -> DataShape | None:
-        """Say what the data is like, where nothing need be loaded for that."""
-        source = self._source
-        if source is None or source.input_shape is None or source.classes is None:
-            return None
-        return DataShape(source.input_shape, source.classes)
-
-    def load(self, data_dir: Path) -> Dataset:
-        """Load the data, and check it.
-
-        Raises:
-            DataError: the data is damaged, cannot be had, or is not what a dataset must be.
-        """
-        load = self._part.make if self._source is None else self._source.load
-        try:
-            loaded = self._part.call(load, {"data_dir": data_dir}, "cannot be loaded")
-        except PartError as error:
-            raise DataError(str(error)) from error.__cause__
-        if self._source is not None and self._source._is_trusted and isinstance(loaded, Dataset):
-            return loaded
-        dataset = validate(loaded, self._part, self.shape_in_advance())
-        return replace(dataset, sha256=digests_of(dataset.splits))
+    source: DataSource | None = part.create() if isinstance(part.make, type) else None
+    load = part.make if source is None else source.load
+    try:
+        loaded = part.call(load, {"data_dir": data_dir}, "cannot be loaded")
+    except PartError as error:
+        raise DataError(str(error)) from error.__cause__
+    if source is not None and source._is_trusted and isinstance(loaded, Dataset):
+        return loaded
+    dataset = validate(loaded, part)
+    return replace(dataset, sha256=digests_of(dataset.splits))

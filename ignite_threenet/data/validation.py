@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..errors import DataError, spell_cause
 from ..extensions.component import ChosenPart
-from .dataset import SPLITS, Dataset, DataShape, Split
+from .dataset import SPLITS, Dataset, Split
 
 
-def validate(loaded: object, part: ChosenPart, promised: DataShape | None) -> Dataset:
+def validate(loaded: object, part: ChosenPart) -> Dataset:
     """Check what a dataset's author gave, and make a Dataset of it."""
     class_names, pairs = _taken_apart(loaded, part)
     if "train" not in pairs:
@@ -22,16 +22,10 @@ def validate(loaded: object, part: ChosenPart, promised: DataShape | None) -> Da
     for name in pairs:
         if name not in SPLITS:
             raise _refuse(part, f"has the split {name!r}; expected {', '.join(SPLITS)}")
-    if promised is not None and set(pairs) != {"train", "test"}:
-        raise _refuse(
-            part,
-            "says in advance what its samples are, and so must have the splits train and test; "
-            f"it has {', '.join(pairs)}",
-        )
     splits = {name: _checked_split(pairs[name], part, name) for name in SPLITS if name in pairs}
     dataset = Dataset(_as_file_name(part.name), splits, {}, class_names)
-    _check_samples(dataset, part, promised)
-    _check_labels(dataset, part, promised)
+    _check_samples(dataset, part)
+    _check_labels(dataset, part)
     return dataset
 
 
@@ -97,8 +91,8 @@ def _as_tensor(values: object) -> Tensor:
     return values.detach().cpu()
 
 
-def _check_samples(dataset: Dataset, part: ChosenPart, promised: DataShape | None) -> None:
-    """Make sure that the samples of all splits are alike, and what they were said to be."""
+def _check_samples(dataset: Dataset, part: ChosenPart) -> None:
+    """Make sure that the samples of all splits are alike."""
     dtype = dataset.splits["train"].images.dtype
     for name, split in dataset.splits.items():
         shape = tuple(split.images.shape[1:])
@@ -108,17 +102,12 @@ def _check_samples(dataset: Dataset, part: ChosenPart, promised: DataShape | Non
                 f"{name}: the samples are {split.images.dtype} {shape}, those of train "
                 f"{dtype} {dataset.sample_shape}",
             )
-    if promised is not None and dataset.sample_shape != promised.of_sample:
-        raise _refuse(
-            part,
-            f"has samples of the shape {dataset.sample_shape}, and said {promised.of_sample}",
-        )
 
 
-def _check_labels(dataset: Dataset, part: ChosenPart, promised: DataShape | None) -> None:
+def _check_labels(dataset: Dataset, part: ChosenPart) -> None:
     """Make sure that the labels are classes."""
-    classes = dataset.classes if promised is None else promised.classes
-    if promised is None and not dataset.class_names and classes > len(dataset.splits["train"]):
+    classes = dataset.classes
+    if not dataset.class_names and classes > len(dataset.splits["train"]):
         samples = len(dataset.splits["train"])
         raise _refuse(part, f"has the label {classes - 1}, and {samples} samples to learn it from")
     allowed = f"0 to {classes - 1}" if classes > 0 else "classes from 0"

@@ -2,16 +2,14 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from ..errors import ConfigError, DivergedError, PluginFailedError
 from ..extensions.plugin import Plugin
+from ..extensions.selection import ChosenPlugin
 from ..training.tracked_engine import current_owner
-
-if TYPE_CHECKING:
-    from .run import Run
 
 logger = logging.getLogger("ignite_threenet")
 
@@ -73,8 +71,11 @@ class Attachment:
             return self._guard(where, function, *args, **kwargs)
         return None
 
-    def attach(self, run: "Run") -> None:
+    def attach(self, run: Any) -> None:
         """Let the plugin register its handlers.
+
+        Args:
+            run: the Run that it takes part in.
 
         Raises:
             PluginFailedError: it raised, and a failure of this plugin stops the run.
@@ -91,7 +92,7 @@ class Attachment:
         if self._is_attached:
             self._guard("close", self.plugin.close, error)
 
-    def sum_up(self) -> None:
+    def summarize(self) -> None:
         """Ask the plugin for what it adds to the summary.
 
         Raises:
@@ -126,3 +127,82 @@ class Attachment:
         self.failure = self.failure or failure
         logger.error("%s; the run goes on without it", failure)
         logger.debug("the traceback of that failure", exc_info=cause)
+
+
+# The part of a run's time that the evaluators take; no plugin's name has parentheses.
+_MEASURING = "(measuring)"
+
+
+class Attachments:
+    """The plugins of a run, as they are attached, in their order.
+
+    Args:
+        current_epoch: tells the trainer's epoch, for messages.
+        strict: whether the failure of a plugin that only shows something stops the run, too.
+
+    Attributes:
+        plugins: the plugins by name.
+    """
+
+    def __init__(self, current_epoch: Callable[[], int], *, strict: bool) -> None:
+        self.plugins: dict[str, Plugin] = {}
+        self._current_epoch = current_epoch
+        self._strict = strict
+        self._stopwatch = Stopwatch()
+        self._attachments: list[Attachment] = []
+
+    def __iter__(self) -> Iterator[Attachment]:
+        return iter(self._attachments)
+
+    def attach(self, created: Iterable[tuple[ChosenPlugin, Plugin]], run: Any) -> None:
+        """Attach plugins to a run, in this order.
+
+        Raises:
+            PluginFailedError: one raised, and its failure stops the run; those before it are
+                closed.
+        """
+        try:
+            for chosen, plugin in created:
+                if chosen.required_by is not None:
+                    logger.info("%s: required by %s", chosen.name, chosen.required_by)
+                attachment = Attachment(plugin, self._stopwatch, self._current_epoch, self._strict)
+                self.plugins[plugin.name] = plugin
+                self._attachments.append(attachment)
+                attachment.attach(run)
+        except BaseException as error:
+            self.close(error)
+            raise
+
+    def close(self, error: BaseException | None) -> BaseException | None:
+        """Close the plugins, the last one first.
+
+        Args:
+            error: what ended the run, or None.
+
+        Returns:
+            Of several errors the first one, this one included.
+        """
+        for attachment in reversed(self._attachments):
+            try:
+                attachment.close(error)
+                attachment.summarize()
+            except BaseException as failure:
+                if error is None:
+                    error = failure
+                else:
+                    logger.error("%s", str(failure) or type(failure).__name__)
+        return error
+
+    def measuring(self) -> AbstractContextManager[None]:
+        """Count the time of a block as that of the evaluators."""
+        return self._stopwatch.measure(_MEASURING)
+
+    @property
+    def plugin_seconds(self) -> dict[str, float]:
+        """Seconds spent so far in each plugin's own code, without the measuring it ordered."""
+        return {name: self._stopwatch.seconds.get(name, 0.0) for name in self.plugins}
+
+    @property
+    def measuring_seconds(self) -> float:
+        """Seconds spent so far in the evaluators, without the plugins that listen to them."""
+        return self._stopwatch.seconds.get(_MEASURING, 0.0)

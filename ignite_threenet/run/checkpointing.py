@@ -2,16 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..config import RunConfig
 from ..errors import CheckpointError
+from ..extensions.component import ChosenPart
 from ..options.declaration import plain_options
+from ..storage import checkpoint_file as checkpoint
+from ..storage.directory import RunDirectory
 from ..training.optimizer import load_optimizer_state
-from ..training.randomness import set_random_state
-from .attachment import Attachment
+from ..training.randomness import get_random_state, set_random_state
+from ..training.tracked_engine import describe_event
+from .assembly import Parts
+from .attachment import Attachment, Attachments
 from .compatibility import (
     current_versions,
     kinds_of,
@@ -19,71 +26,162 @@ from .compatibility import (
     source_of_part,
     source_of_plugin,
 )
+from .fit import Fit
 from .saved_run import FORMAT, SavedRun
 
-if TYPE_CHECKING:
-    from ..extensions.component import ChosenPart
-    from .run import Run
 
+class Checkpointer:
+    """Collects the state of a run, and puts it back.
 
-def capture(run: "Run") -> dict[str, Any]:
-    """Collect the state of all parts of a run.
-
-    Raises:
-        CheckpointError: a weight is not finite, so nobody should go on from here.
+    Args:
+        parts: what is trained.
+        attachments: the plugins.
+        fit: the training.
+        carried: what an earlier checkpoint held of plugins that are gone.
     """
-    state = run.trainer.state
-    content = {
-        "format": FORMAT,
-        "versions": current_versions(),
-        "config": plain_options(run.config) | {"data_dir": str(run.config.data_dir.absolute())},
-        "dataset": {"name": run.dataset_name, "sha256": dict(run.data_sha256)},
-        "parts": {kind: _capture_part(part, run) for kind, part in run.parts.items()},
-        "plugins": [_capture_plugin(each) for each in run.attachments] + list(run.carried_plugins),
-        "kinds": kinds_of(run),
-        "epoch": state.epoch,
-        "iteration": run.recorder.iteration,
-        "steps": run.recorder.steps,
-        "left_epoch": run.left_epoch,
-        "epoch_length": state.epoch_length,
-        "ended": run.trainer.should_terminate,
-        "model": dict(run.model.state_dict()),
-        "buffers": _other_buffers(run.model),
-        "frozen": [name for name, each in run.model.named_parameters() if not each.requires_grad],
-        "loss": _state_of(run.loss_fn),
-        "optimizer": run.optimizer.state_dict(),
-        "history": run.history.state_dict(),
-        "recorder": run.recorder.state_dict(),
-        "random": _random_state_to_go_on_from(run),
-        "epoch_random": run.random_state_of_epoch,
-    }
-    # A buffer may be a mask of infinities.
-    has_nan = any(bool(buffer.isnan().any()) for buffer in run.model.buffers())
-    if has_nan or not _is_finite(list(run.model.parameters())):
-        raise CheckpointError(run.directory.path, "not saved: the model is not finite")
-    if not _is_finite(content["optimizer"]):
-        raise CheckpointError(run.directory.path, "not saved: the optimizer is not finite")
-    return content
+
+    def __init__(
+        self,
+        parts: Parts,
+        attachments: Attachments,
+        fit: Fit,
+        carried: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self._parts = parts
+        self._attachments = attachments
+        self._fit = fit
+        self._carried = carried
+
+    def save(self, directory: RunDirectory, keep: int) -> Path:
+        """Write a checkpoint to go on from, between two iterations.
+
+        Args:
+            directory: the run's directory.
+            keep: checkpoints that the directory keeps, this one included.
+
+        Raises:
+            CheckpointError: it cannot be written, a weight is not finite, or this is in the midst
+                of an iteration, or of an epoch's end; the checkpoints before it are still there.
+        """
+        if not self._fit.is_between_iterations():
+            event = describe_event(self._parts.trainer.last_event_name)
+            raise CheckpointError(
+                directory.path,
+                f"not saved at {event}; a run can go on from EPOCH_COMPLETED, INTERRUPT, "
+                "TERMINATE, and an ITERATION_COMPLETED that is not an epoch's last",
+            )
+        content = self._capture(directory.path)
+        encoded = checkpoint.encode(content, where=f"{directory.path}: checkpoint")
+        return directory.write_checkpoint(self._parts.recorder.iteration, encoded, keep)
+
+    def restore(self, saved: SavedRun) -> None:
+        """Put everything into the state in which it was saved; the counters are there.
+
+        Raises:
+            CheckpointError: what was saved does not fit the run.
+            PluginFailedError: a plugin does not take its state back.
+        """
+        parts, content = self._parts, saved.content
+        try:
+            restore_model(parts.model, content, parts.device)
+            if isinstance(parts.loss_fn, nn.Module):
+                parts.loss_fn.load_state_dict(content["loss"])
+            load_optimizer_state(parts.optimizer, content["optimizer"])
+            parts.history.load_state_dict(content["history"])
+            parts.recorder.load_state_dict(content["recorder"], parts.device)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            # torch says in the first line of several that there is something to say.
+            reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
+            raise CheckpointError(saved.path, f"does not fit this run: {reason}") from error
+        states = {each["name"]: each["state"] for each in saved.plugins}
+        for attachment in self._attachments:
+            plugin, state = attachment.plugin, states[attachment.name]
+            if state is not None:
+                attachment.call("load_state_dict", plugin.load_state_dict, state)
+        set_random_state(content["random"], parts.data.train_loader)
+
+    def _capture(self, path: Path) -> dict[str, Any]:
+        parts, trainer, recorder = self._parts, self._parts.trainer, self._parts.recorder
+        content = {
+            "format": FORMAT,
+            "versions": current_versions(),
+            "config": _config_from_anywhere(parts.config),
+            "dataset": {"name": parts.data.name, "sha256": dict(parts.data.sha256)},
+            "parts": {
+                kind: _capture_component(each, getattr(parts.config, kind))
+                for kind, each in parts.components.items()
+            },
+            "plugins": [*map(_capture_plugin, self._attachments), *self._carried],
+            "kinds": kinds_of(parts),
+            "epoch": trainer.state.epoch,
+            "iteration": recorder.iteration,
+            "steps": recorder.steps,
+            "left_epoch": self._fit.left_epoch,
+            "epoch_length": trainer.state.epoch_length,
+            "ended": trainer.should_terminate,
+            **capture_model(parts.model),
+            "loss": _state_of(parts.loss_fn),
+            "optimizer": parts.optimizer.state_dict(),
+            "history": parts.history.state_dict(),
+            "recorder": recorder.state_dict(),
+            "random": self._random_state(),
+            "epoch_random": self._fit.random_state_of_epoch,
+        }
+        _check_finite(parts.model, content["optimizer"], path)
+        return content
+
+    def _random_state(self) -> Mapping[str, Any]:
+        """Give the random generators as they are; of an epoch without an iteration, as it began.
+
+        What its loader has drawn by then, it draws again.
+        """
+        parts = self._parts
+        ended = parts.history.epochs
+        over = max(ended[-1].epoch if ended else 0, self._fit.left_epoch)
+        if parts.trainer.state.epoch > over and parts.recorder.steps == 0:
+            return self._fit.random_state_of_epoch
+        return get_random_state(parts.data.train_loader)
 
 
-def _random_state_to_go_on_from(run: "Run") -> Mapping[str, Any]:
-    """Give the random generators as they are; of an epoch without an iteration, as it began.
-
-    What its loader has drawn by then, it draws again.
-    """
-    ended = run.history.epochs
-    over = max(ended[-1].epoch if ended else 0, run.left_epoch)
-    if run.trainer.state.epoch > over and run.recorder.steps == 0:
-        return run.random_state_of_epoch
-    return run.random_state()
+def _config_from_anywhere(config: RunConfig) -> dict[str, Any]:
+    """Give the options as plain values, with the directory of the data as seen from anywhere."""
+    return plain_options(config) | {"data_dir": str(config.data_dir.absolute())}
 
 
-def _capture_part(part: "ChosenPart", run: "Run") -> dict[str, Any]:
+def _capture_component(part: ChosenPart, word: str) -> dict[str, Any]:
     return {
         "name": part.name,
-        "source": source_of_part(part, run),
+        "source": source_of_part(part, word),
         "options": resolved_options(part),
     }
+
+
+def capture_model(model: nn.Module) -> dict[str, Any]:
+    """Give all of a model's state, also what its state_dict() leaves out."""
+    return {
+        "model": dict(model.state_dict()),
+        "buffers": _other_buffers(model),
+        "frozen": [name for name, each in model.named_parameters() if not each.requires_grad],
+    }
+
+
+def restore_model(model: nn.Module, content: Mapping[str, Any], device: torch.device) -> None:
+    """Take back what capture_model() gave."""
+    _make_missing_buffers(model, content["model"], device)
+    model.load_state_dict(content["model"])
+    for buffer in content["buffers"]:
+        _restore_buffer(model, buffer["names"], buffer["value"].to(device))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in content["frozen"])
+
+
+def _check_finite(model: nn.Module, optimizer: Mapping[str, Any], path: Path) -> None:
+    # A buffer may be a mask of infinities.
+    has_nan = any(bool(buffer.isnan().any()) for buffer in model.buffers())
+    if has_nan or not _is_finite(list(model.parameters())):
+        raise CheckpointError(path, "not saved: the model is not finite")
+    if not _is_finite(optimizer):
+        raise CheckpointError(path, "not saved: the optimizer is not finite")
 
 
 def _other_buffers(model: nn.Module) -> list[dict[str, Any]]:
@@ -124,38 +222,6 @@ def _is_finite(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(_is_finite(each) for each in value)
     return True
-
-
-def restore(saved: SavedRun, run: "Run") -> None:
-    """Put all parts of a run into the state in which they were saved; the counters are there.
-
-    Raises:
-        CheckpointError: what was saved does not fit the run.
-        PluginFailedError: a plugin does not take its state back.
-    """
-    content = saved.content
-    try:
-        _make_missing_buffers(run.model, content["model"], run.device)
-        run.model.load_state_dict(content["model"])
-        for buffer in content["buffers"]:
-            _restore_buffer(run.model, buffer["names"], buffer["value"].to(run.device))
-        for name, parameter in run.model.named_parameters():
-            parameter.requires_grad_(name not in content["frozen"])
-        if isinstance(run.loss_fn, nn.Module):
-            run.loss_fn.load_state_dict(content["loss"])
-        load_optimizer_state(run.optimizer, content["optimizer"])
-        run.history.load_state_dict(content["history"])
-        run.recorder.load_state_dict(content["recorder"], run.device)
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        # torch says in the first line of several that there is something to say.
-        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
-        raise CheckpointError(saved.path, f"does not fit this run: {reason}") from error
-    states = {each["name"]: each["state"] for each in saved.plugins}
-    for attachment in run.attachments:
-        plugin, state = attachment.plugin, states[attachment.name]
-        if state is not None:
-            attachment.call("load_state_dict", plugin.load_state_dict, state)
-    set_random_state(content["random"], run.loaders["train"])
 
 
 def _make_missing_buffers(model: nn.Module, saved: Mapping[str, Any], device: torch.device) -> None:

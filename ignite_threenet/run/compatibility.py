@@ -4,22 +4,22 @@ import logging
 from collections.abc import Iterable, Mapping, Sized
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from ..config import RunConfig
+from ..data.data_module import DataModule
 from ..errors import CheckpointError, ConfigError
+from ..extensions.component import ChosenPart
 from ..extensions.entries import is_file
 from ..extensions.importing import qualified_name
 from ..extensions.plugin import Plugin
 from ..options.declaration import plain_options
 from ..options.plain import plain
 from ..training.randomness import get_random_state
+from .assembly import Parts
 from .saved_run import SOURCE_KEYS, SavedRun
-
-if TYPE_CHECKING:
-    from ..extensions.component import ChosenPart
-    from .run import Run
 
 logger = logging.getLogger("ignite_threenet")
 
@@ -28,11 +28,11 @@ logger = logging.getLogger("ignite_threenet")
 _DIGITS_SHOWN = 12
 
 
-def source_of_part(part: "ChosenPart", run: "Run") -> dict[str, str]:
-    """Tell where a model or a dataset came from."""
+def source_of_part(part: ChosenPart, word: str) -> dict[str, str]:
+    """Tell where a model or a dataset came from, which a word has named."""
     return {
         "kind": qualified_name(part.make),
-        "distribution": "" if is_file(getattr(run.config, part.kind)) else part.origin,
+        "distribution": "" if is_file(word) else part.origin,
         "sha256": part.source_digest,
     }
 
@@ -46,7 +46,7 @@ def source_of_plugin(plugin: Plugin) -> dict[str, str]:
     }
 
 
-def resolved_options(part: "ChosenPart") -> dict[str, Any]:
+def resolved_options(part: ChosenPart) -> dict[str, Any]:
     """Give a part's options as plain values, with paths as seen from anywhere."""
     return {
         name: str(value.absolute()) if isinstance(value, Path) else plain(value)
@@ -54,9 +54,9 @@ def resolved_options(part: "ChosenPart") -> dict[str, Any]:
     }
 
 
-def kinds_of(run: "Run") -> dict[str, str]:
+def kinds_of(parts: Parts) -> dict[str, str]:
     """Name the kinds of a run's optimizer and loss."""
-    return {"optimizer": qualified_name(run.optimizer), "loss": qualified_name(run.loss_fn)}
+    return {"optimizer": qualified_name(parts.optimizer), "loss": qualified_name(parts.loss_fn)}
 
 
 def current_versions() -> dict[str, str]:
@@ -77,7 +77,7 @@ def check_epochs(saved: SavedRun, epochs: int) -> None:
         raise ConfigError(f"epochs: {epochs}, and {saved.path} is in epoch {begun} already")
 
 
-def check_loaders(saved: SavedRun, *, are_own: bool) -> None:
+def check_own_loaders(saved: SavedRun, *, are_own: bool) -> None:
     """Make sure, before any data is loaded, that it comes from where it came from.
 
     Raises:
@@ -145,7 +145,9 @@ def _check_missing(saved: SavedRun, plugin: Mapping[str, Any]) -> list[Change]:
     return [_change(saved, f"plugin {name!r}", "presence", "in the run", "gone")]
 
 
-def check_parts(saved: SavedRun, run: "Run") -> list[Change]:
+def check_components(
+    saved: SavedRun, config: RunConfig, components: Mapping[str, ChosenPart]
+) -> list[Change]:
     """Make sure that a run has the model and the dataset that it had, with their options.
 
     Where they are does not matter. What a dataset holds is compared when it is loaded.
@@ -157,12 +159,12 @@ def check_parts(saved: SavedRun, run: "Run") -> list[Change]:
         CheckpointError: one is another than it was.
     """
     changes: list[Change] = []
-    for kind in sorted({*saved.parts, *run.parts}):
-        part, before = run.parts.get(kind), saved.parts.get(kind)
+    for kind in sorted({*saved.parts, *components}):
+        part, before = components.get(kind), saved.parts.get(kind)
         if part is None or before is None:
             was, now = ("your own", "chosen by name") if part else ("chosen by name", "your own")
             raise CheckpointError(saved.path, f"the {kind} was {was}, and is {now}")
-        where, source = f"{kind} {part.name!r}", source_of_part(part, run)
+        where, source = f"{kind} {part.name!r}", source_of_part(part, getattr(config, kind))
         options = resolved_options(part)
         if kind == "dataset":
             paths = {name for name, each in part.options.items() if isinstance(each, Path)}
@@ -174,13 +176,13 @@ def check_parts(saved: SavedRun, run: "Run") -> list[Change]:
     return changes
 
 
-def check_kinds(saved: SavedRun, run: "Run") -> None:
+def check_kinds(saved: SavedRun, parts: Parts) -> None:
     """Make sure that a script gives the kind of optimizer and of loss that it gave at first.
 
     Raises:
         CheckpointError: one is of another kind.
     """
-    for what, now in kinds_of(run).items():
+    for what, now in kinds_of(parts).items():
         before = saved.content["kinds"].get(what)
         if before != now:
             raise CheckpointError(saved.path, f"the {what} was {before}, and is {now}")
@@ -217,9 +219,11 @@ def _change(saved: SavedRun, where: str, fact: str, before: str, now: str) -> Ch
     return {"of": where, "fact": fact, "before": before, "now": now, **at}
 
 
-def key_of(change: Mapping[str, Any]) -> tuple[str, str]:
-    """Tell what a change is about."""
-    return change["of"], change["fact"]
+def merge_changes(saved: SavedRun, changes: Iterable[Change]) -> list[Change]:
+    """Add changes to those that the run knows of; what is as it was last is no change."""
+    known: list[Change] = list(saved.directory.manifest.get("changes", []))
+    last = {(each["of"], each["fact"]): each["now"] for each in known}
+    return known + [each for each in changes if last.get((each["of"], each["fact"])) != each["now"]]
 
 
 def _spell_change(change: Change) -> str:
@@ -238,13 +242,13 @@ def check_versions(saved: SavedRun) -> None:
             logger.warning("saved with %s %s, resumed with %s", package, before, now)
 
 
-def check_data(saved: SavedRun, run: "Run") -> None:
+def check_data(saved: SavedRun, data: DataModule) -> None:
     """Make sure that a run has the data that it had.
 
     Raises:
         CheckpointError: it is other data.
     """
-    before, now = saved.content["dataset"]["sha256"], run.data_sha256
+    before, now = saved.content["dataset"]["sha256"], data.sha256
     if before != now:
         names = sorted({*before, *now})
         differing = [each for each in names if before.get(each) != now.get(each)]
@@ -255,7 +259,7 @@ def check_data(saved: SavedRun, run: "Run") -> None:
             f"{', '.join(differing)}",
         )
     length = saved.content["epoch_length"]
-    loader = run.loaders["train"]
+    loader = data.train_loader
     if length is not None and isinstance(loader, Sized) and len(loader) != length:
         raise CheckpointError(
             saved.path, f"an epoch had {length} iterations, and the loader gives {len(loader)}"

@@ -2,20 +2,21 @@
 
 import platform
 import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from ..data.data_module import DataModule
+from ..extensions.component import ChosenPart
+from ..extensions.plugin import Plugin
 from ..options.declaration import OptionSpec, option_specs
 from ..options.plain import plain
 from ..training.device import describe_device
-
-if TYPE_CHECKING:
-    from ..extensions.component import ChosenPart
-    from .run import Run
-
+from ..training.tracked_engine import Registration
+from .assembly import Parts
 
 _PACKAGES = ("torch", "torchvision", "pytorch-ignite", "matplotlib", "numpy")
 
@@ -23,8 +24,20 @@ _PACKAGES = ("torch", "torchvision", "pytorch-ignite", "matplotlib", "numpy")
 _GIT_TIMEOUT_S = 5.0
 
 
-def build_manifest(run: "Run") -> dict[str, Any]:
-    """Describe what a run is made from: enough to tell two runs apart, and to repeat one."""
+def build_manifest(
+    parts: Parts,
+    plugins: Mapping[str, Plugin],
+    sources: Mapping[str, str],
+    changes: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Describe what a run is made from: enough to tell two runs apart, and to repeat one.
+
+    Args:
+        parts: what the run was put together from.
+        plugins: its plugins by name.
+        sources: where options come from, by ``option`` or ``owner.option``.
+        changes: what was another when the run began; it was told to go on all the same.
+    """
     return {
         "versions": {
             "ignite_threenet": version("ignite-threenet"),
@@ -32,56 +45,70 @@ def build_manifest(run: "Run") -> dict[str, Any]:
             **{package: version(package) for package in _PACKAGES},
         },
         "platform": platform.platform(),
-        "device": describe_device(run.device),
+        "device": describe_device(parts.device),
         "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "git": _git_commit(Path.cwd()),
         "dataset": {
-            "name": run.dataset_name,
-            "sha256": dict(run.data_sha256),
-            "classes": list(run.class_names),
+            "name": parts.data.name,
+            "sha256": dict(parts.data.sha256),
+            "classes": list(parts.data.class_names),
+            **describe_samples(parts.data),
         },
-        "model": type(run.model).__name__,
-        "seed": run.config.seed,
-        # What was another when the run began; a resumed run was told to go on all the same.
-        "changes": list(run.changes),
-        **describe_options(run),
+        "model": type(parts.model).__name__,
+        "seed": parts.config.seed,
+        "changes": list(changes),
+        **describe_options(parts, plugins, sources),
     }
 
 
-def describe_options(run: "Run") -> dict[str, Any]:
-    """Give the resolved options of a run, its parts and its plugins, each with its source."""
-
-    def resolved(owner: object, prefix: str = "") -> dict[str, Any]:
-        return {
-            spec.name: {
-                "value": plain(getattr(owner, spec.name)),
-                "source": run.sources.get(f"{prefix}{spec.name}", _source(owner, spec)),
-            }
-            for spec in option_specs(type(owner))
-        }
-
+def describe_samples(data: DataModule) -> dict[str, Any]:
+    """Describe what a model was made for: the shape and dtype of a sample, and its scaling."""
+    if data.shape is None or data.scaling is None:
+        return {"input_shape": None, "dtype": None, "scaling": None}
     return {
-        "config": resolved(run.config),
+        "input_shape": list(data.shape.of_sample),
+        "dtype": str(data.dtype).removeprefix("torch."),
+        "scaling": data.scaling._asdict(),
+    }
+
+
+def describe_options(
+    parts: Parts, plugins: Mapping[str, Plugin], sources: Mapping[str, str]
+) -> dict[str, Any]:
+    """Give the resolved options of a run, its components and plugins, each with its source."""
+    return {
+        "config": _resolved(parts.config, sources),
         "parts": {
-            kind: {"origin": part.origin, "options": _part_options(run, part)}
-            for kind, part in run.parts.items()
+            kind: {"origin": part.origin, "options": _component_options(part, sources)}
+            for kind, part in parts.components.items()
         },
         "plugins": [
             {
                 "name": name,
                 "distribution": plugin.distribution,
                 "required_by": plugin.required_by,
-                "options": resolved(plugin, f"{name}."),
+                "options": _resolved(plugin, sources, f"{name}."),
             }
-            for name, plugin in run.plugins.items()
+            for name, plugin in plugins.items()
         ],
     }
 
 
-def _part_options(run: "Run", part: "ChosenPart") -> dict[str, Any]:
+def _resolved(owner: object, sources: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
+    return {
+        spec.name: {
+            "value": plain(getattr(owner, spec.name)),
+            "source": sources.get(f"{prefix}{spec.name}", _source(owner, spec)),
+        }
+        for spec in option_specs(type(owner))
+    }
+
+
+def _component_options(part: ChosenPart, sources: Mapping[str, str]) -> dict[str, Any]:
     def source(spec: OptionSpec) -> str:
         is_default = part.options[spec.name] == spec.default
-        return run.sources.get(f"{part.kind}.{spec.name}", "default" if is_default else "script")
+        return sources.get(f"{part.kind}.{spec.name}", "default" if is_default else "script")
 
     return {
         spec.name: {"value": plain(part.options[spec.name]), "source": source(spec)}
@@ -94,16 +121,25 @@ def _source(owner: object, spec: OptionSpec) -> str:
     return "default" if getattr(owner, spec.name) == spec.default else "script"
 
 
-def build_plan(run: "Run") -> dict[str, Any]:
-    """Describe what a run would do, before it starts."""
-    options = describe_options(run)
+def build_plan(
+    parts: Parts,
+    plugins: Mapping[str, Plugin],
+    sources: Mapping[str, str],
+    registrations: Iterable[Registration],
+) -> dict[str, Any]:
+    """Describe what a run would do, before it starts; see build_manifest().
+
+    Args:
+        parts: what the run was put together from.
+        plugins: its plugins by name.
+        sources: where options come from.
+        registrations: the handlers, in the order in which they run.
+    """
     return {
-        "model": type(run.model).__name__,
-        "dataset": run.dataset_name,
-        "device": describe_device(run.device),
-        "config": options["config"],
-        "parts": options["parts"],
-        "plugins": options["plugins"],
+        "model": type(parts.model).__name__,
+        "dataset": parts.data.name,
+        "device": describe_device(parts.device),
+        **describe_options(parts, plugins, sources),
         "handlers": [
             {
                 "engine": registration.engine,
@@ -111,7 +147,7 @@ def build_plan(run: "Run") -> dict[str, Any]:
                 "plugin": registration.owner,
                 "handler": registration.handler,
             }
-            for registration in run.registrations
+            for registration in registrations
         ],
     }
 

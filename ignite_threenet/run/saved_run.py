@@ -21,10 +21,6 @@ logger = logging.getLogger("ignite_threenet")
 FORMAT = 3
 
 
-CUSTOM = "custom"
-"""What the dataset is called where the loaders are one's own."""
-
-
 _KEYS: Mapping[str, type | tuple[type, ...]] = {
     "format": int,
     "versions": dict,
@@ -126,6 +122,11 @@ class SavedRun(NamedTuple):
         was_terminated = bool(self.content["ended"]) and epochs <= self.config["epochs"]
         is_done = not self.is_in_mid_epoch and self.content["epoch"] >= epochs
         return was_terminated or is_done
+
+    def is_completed(self, epochs: int) -> bool:
+        """Tell whether it was summed up, and no more epochs are wanted than it was asked for."""
+        summary = self.directory.read_summary()
+        return summary.get("status") == "completed" and epochs <= self.config["epochs"]
 
     def remove_damaged(self) -> None:
         """Remove the newer checkpoints, none of which could be read.

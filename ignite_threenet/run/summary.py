@@ -1,34 +1,41 @@
 """How a run ended."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import DivergedError, RunInterruptedError
 from ..options.plain import plain
-from ..storage.directory import SUMMARY
+from ..storage.directory import SUMMARY, RunDirectory
 from ..training.device import describe_device
+from .assembly import Parts
+from .attachment import Attachments
 
-if TYPE_CHECKING:
-    from .run import Run
 
-
-def build_summary(run: "Run", error: BaseException | None, seconds: float) -> dict[str, Any]:
+def build_summary(
+    parts: Parts,
+    attachments: Attachments,
+    directory: RunDirectory,
+    error: BaseException | None,
+    seconds: float,
+) -> dict[str, Any]:
     """Describe how a run ended.
 
     Args:
-        run: the run, its plugins closed.
+        parts: what the run was put together from.
+        attachments: its plugins, which are closed.
+        directory: where its files are.
         error: what ended it, or None where it went well.
         seconds: time taken in all.
     """
-    final_test = run.history.final_test
-    best = {split: run.history.best(split) for split in run.evaluators}
+    final_test = parts.history.final_test
+    best = {split: parts.history.best(split) for split in parts.evaluators}
     return plain(  # type: ignore[no-any-return]
         {
             "status": _status(error),
             "error": str(error) or type(error).__name__ if error is not None else None,
-            "dataset": run.dataset_name,
-            "device": describe_device(run.device),
-            "epochs": len(run.history.epochs),
-            "iterations": run.recorder.iteration,
+            "dataset": parts.data.name,
+            "device": describe_device(parts.device),
+            "epochs": len(parts.history.epochs),
+            "iterations": parts.recorder.iteration,
             "best_accuracy": {
                 split: {"accuracy": measurement.metrics["accuracy"], "epoch": measurement.epoch}
                 for split, measurement in best.items()
@@ -36,12 +43,12 @@ def build_summary(run: "Run", error: BaseException | None, seconds: float) -> di
             },
             "test": final_test.metrics if final_test is not None else None,
             "seconds": seconds,
-            "directory": run.directory.path,
-            "files": [name for name in run.directory.files if (run.directory.path / name).exists()]
+            "directory": directory.path,
+            "files": [name for name in directory.files if (directory.path / name).exists()]
             + [SUMMARY],
-            "plugins": {each.name: each.summary for each in run.attachments},
+            "plugins": {each.name: each.summary for each in attachments},
             "detached": {
-                each.name: str(each.failure) for each in run.attachments if each.failure is not None
+                each.name: str(each.failure) for each in attachments if each.failure is not None
             },
         }
     )

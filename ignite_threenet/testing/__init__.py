@@ -9,7 +9,7 @@ import atexit
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,7 @@ from ..options.declaration import option_specs
 from ..run.run import Run
 from ..run.verify import verify_resume
 from ..storage import checkpoint_file as checkpoint
-from ..training.engines import Batch, create_evaluator
-from ..training.recorders import MeasurementRecorder
-from ..training.tracked_engine import AttachableEngine
+from ..training.engines import Batch
 
 __all__ = [
     "TinyModel",
@@ -123,7 +121,22 @@ def run_plugin(
     )
     (accuracy,) = resolve_plugins(["accuracy"])
     plugins = [accuracy.create(every=1), plugin] if plugin.name != "accuracy" else [plugin]
-    run = _ScriptedRun(accuracies, config, plugins)
+    run: Run | None = None
+
+    def accuracy_now() -> float:
+        epoch = max(run.trainer.state.epoch, 1) if run is not None else 1
+        return accuracies[min(epoch, len(accuracies)) - 1]
+
+    run = Run(
+        config,
+        plugins,
+        model=TinyModel(),
+        loaders=tiny_loaders(batches=1, batch_size=2),
+        metrics=lambda: {
+            "accuracy": _Scripted(accuracy_now),
+            "loss": _Scripted(lambda: 1 - accuracy_now()),
+        },
+    )
     run.train()
     return run
 
@@ -132,32 +145,6 @@ def _temporary() -> Path:
     scratch = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     return Path(scratch, "run")
-
-
-class _ScriptedRun(Run):
-    """A run whose evaluators measure what a script says."""
-
-    def __init__(
-        self, accuracies: Sequence[float], config: RunConfig, plugins: Iterable[Plugin]
-    ) -> None:
-        self._accuracies = accuracies
-        super().__init__(
-            config, plugins, model=TinyModel(), loaders=tiny_loaders(batches=1, batch_size=2)
-        )
-
-    def _create_evaluator(self, split: str) -> AttachableEngine:
-        metrics = {
-            "accuracy": _Scripted(self._scripted_accuracy),
-            "loss": _Scripted(lambda: 1 - self._scripted_accuracy()),
-        }
-        evaluator = create_evaluator(self.model, metrics, self.device, name=f"evaluators[{split}]")
-        evaluator.lets_errors_pass = True
-        MeasurementRecorder(self.history, split, self.trainer).attach(evaluator)
-        return evaluator
-
-    def _scripted_accuracy(self) -> float:
-        epoch = max(self.trainer.state.epoch, 1)
-        return self._accuracies[min(epoch, len(self._accuracies)) - 1]
 
 
 class _Scripted(Metric):
@@ -230,31 +217,25 @@ def _make_model() -> nn.Module:
 
 
 def _weights_after(plugins: Sequence[Plugin], epochs: int) -> Mapping[str, Tensor]:
-    weights: dict[str, Tensor] = {}
+    note = NoteWeights()
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch, "run")
         config = RunConfig(epochs=epochs, lr=0.1, out=out, device="cpu", strict=True)
-        run = _FirstHeard(weights, config, plugins)
-        run.train()
-    return weights
+        Run(config, [note, *plugins], model=_make_model(), loaders=tiny_loaders()).train()
+    return note.weights
 
 
-class _FirstHeard(Run):
-    """A run that notes its weights at Events.COMPLETED, before its plugins can."""
+class NoteWeights(Plugin):
+    """Note the weights at Events.COMPLETED, as the first to hear of it."""
 
-    def __init__(
-        self, weights: dict[str, Tensor], config: RunConfig, plugins: Iterable[Plugin]
-    ) -> None:
-        self._weights = weights
-        super().__init__(config, plugins, model=_make_model(), loaders=tiny_loaders())
+    def attach(self, run: Run) -> None:
+        """Register the handler."""
+        self.weights: Mapping[str, Tensor] = {}
+        run.trainer.add_event_handler(Events.COMPLETED, self.note, run)
 
-    def _create_trainer(self) -> AttachableEngine:
-        trainer = super()._create_trainer()
-        trainer.add_event_handler(Events.COMPLETED, self._note_weights)
-        return trainer
-
-    def _note_weights(self) -> None:
-        self._weights.update(checkpoint.copy_weights(self.model))
+    def note(self, run: Run) -> None:
+        """Copy the weights."""
+        self.weights = checkpoint.copy_weights(run.model)
 
 
 def assert_contract(cls: type[Plugin], **options: Any) -> None:

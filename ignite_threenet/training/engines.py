@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .compilation import CompiledGradients
-from .tracked_engine import AttachableEngine
+from .tracked_engine import TrackedEngine
 
 Batch = tuple[Tensor, Tensor]
 
@@ -28,7 +28,7 @@ def create_trainer(
     *,
     autocast: torch.dtype | None = None,
     compiled: bool = False,
-) -> AttachableEngine:
+) -> TrackedEngine:
     """Create an engine that takes one optimizer step for each batch.
 
     ``engine.state.output`` is the batch's mean loss: a scalar tensor, detached, on the device.
@@ -77,7 +77,7 @@ def create_trainer(
         optimizer.step()
         return loss
 
-    return AttachableEngine(train_step, name="trainer")
+    return TrackedEngine(train_step, name="trainer")
 
 
 def create_evaluator(
@@ -86,7 +86,7 @@ def create_evaluator(
     device: torch.device | str = "cpu",
     *,
     name: str = "evaluator",
-) -> AttachableEngine:
+) -> TrackedEngine:
     """Create an engine that applies the model to each batch, in evaluation mode.
 
     ``engine.state.output`` is ``(outputs, targets)``, on the device and without a graph;
@@ -115,7 +115,7 @@ def create_evaluator(
             inputs, targets = _to_device(batch, device)
             return model(inputs), targets
 
-    engine = AttachableEngine(evaluation_step, name=name)
+    engine = TrackedEngine(evaluation_step, name=name)
     for metric_name, metric in (metrics or {}).items():
         metric.attach(engine, metric_name)
     return engine

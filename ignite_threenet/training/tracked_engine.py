@@ -9,9 +9,10 @@ import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, Protocol
 
-from ignite.engine import Engine, Events, events
+from ignite.engine import Engine, Events, State, events
 from ignite.engine.events import CallableEventWithFilter, EventsList, RemovableEventHandle
 
 
@@ -32,13 +33,13 @@ class Registration:
     owner: str | None
 
 
-class AttachableEngine(Engine):
+class TrackedEngine(Engine):
     """An Ignite engine that knows which plugin each of its handlers belongs to.
 
     Attributes:
         name: what errors and plans call it.
         registrations: its handlers, in the order of their registration.
-        lets_errors_pass: whether an error goes on when the handlers of EXCEPTION_RAISED have
+        reraises: whether an error goes on when the handlers of EXCEPTION_RAISED have
             heard of it. Ignite ends it there, and goes on as if nothing had happened.
     """
 
@@ -46,15 +47,15 @@ class AttachableEngine(Engine):
         super().__init__(process_function)
         self.name = name
         self.registrations: list[Registration] = []
-        self.lets_errors_pass = False
+        self.reraises = False
         self._last_error: BaseException | None = None
 
     def _handle_exception(self, e: BaseException) -> None:
         # Ignite handles an error of an iteration twice: there, and where the run ends.
-        if not self.lets_errors_pass or e is not self._last_error:
+        if not self.reraises or e is not self._last_error:
             self._last_error = e
             super()._handle_exception(e)
-        if self.lets_errors_pass:
+        if self.reraises:
             raise e
 
     def _setup_dataloader_iter(self) -> None:
@@ -64,6 +65,45 @@ class AttachableEngine(Engine):
             self._dataloader_iter, self._init_iter = None, 0
         else:
             super()._setup_dataloader_iter()
+
+    def run_anew(self, loader: Any) -> State:
+        """Run over a loader, also where the last run failed.
+
+        After a failure, Ignite's next run() only clears that away and returns None.
+        """
+        state: State | None = self.run(loader)
+        return state if state is not None else self.run(loader)
+
+    def set_counters(
+        self, *, iteration: int, epoch: int, done: int, epoch_length: int | None, max_epochs: int
+    ) -> None:
+        """Set the counters with which the next run() begins.
+
+        Ignite would compute them from one another, which takes epochs of one known length.
+
+        Args:
+            iteration: iterations done.
+            epoch: the epoch before the one that begins, or goes on.
+            done: iterations done of that one.
+            epoch_length: iterations in an epoch, where they are known.
+            max_epochs: epochs in all.
+        """
+        self.load_state_dict(
+            {"epoch_length": epoch_length, "iteration": 0, "max_epochs": max_epochs}
+        )
+        self.state.iteration, self.state.epoch = iteration, epoch
+        self._init_iter = done
+
+    def finish_pass(self) -> None:
+        """Let the loader come to its end in the epoch that it has given its batches to.
+
+        Ignite asks for one batch more only in the next epoch; what a loader draws then from its
+        generator would be drawn after the checkpoint, and never by a run that goes on from there.
+        """
+        batches = self._dataloader_iter
+        # None: of an epoch that was left early, or was over when the run was saved.
+        if batches is not None and (rest := list(islice(batches, 1))):
+            self._dataloader_iter = chain(rest, batches)
 
     def abandon(self) -> None:
         """End an interrupted run for good.

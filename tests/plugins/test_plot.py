@@ -196,7 +196,7 @@ def test_draws_nothing_where_no_epoch_was_finished(figures: list[Figure]) -> Non
         run.train()
 
     assert figures == []
-    assert run.attachments[-1].failure is None
+    assert list(run.attachments)[-1].failure is None
 
 
 def test_needs_no_pyplot(monkeypatch: pytest.MonkeyPatch) -> None:

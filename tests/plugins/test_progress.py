@@ -249,7 +249,7 @@ def test_nothing_is_left_to_close_where_training_never_started(
     with pytest.raises(KeyboardInterrupt):
         run.train()
 
-    assert run.attachments[0].failure is None
+    assert next(iter(run.attachments)).failure is None
 
 
 # On both

@@ -1,0 +1,173 @@
+"""What a run is put together from: the data, the model that is made for it, and the rest."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ignite.metrics import Accuracy, Loss, Metric
+from ignite.utils import manual_seed
+from torch import nn
+from torch.optim import Optimizer
+
+from ..config import RunConfig
+from ..data.data_module import DataModule
+from ..extensions.component import ChosenPart
+from ..models.creation import create_model, part_of, try_out
+from ..training.device import select_device
+from ..training.engines import Batch, LossFunction, create_evaluator, create_trainer
+from ..training.history import History
+from ..training.loss import create_loss
+from ..training.optimizer import MakeOptimizer, create_optimizer
+from ..training.recorders import EpochRecorder, MeasurementRecorder
+from ..training.tracked_engine import TrackedEngine
+
+logger = logging.getLogger("ignite_threenet")
+
+MakeMetrics = Callable[[], Mapping[str, Metric]]
+"""What makes the metrics of an evaluator, anew for each."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a script gives in place of what is configured; None for what is configured.
+
+    Attributes:
+        model: the network, or what makes it.
+        loaders: batches by split.
+        loss_fn: the loss.
+        make_optimizer: makes the optimizer of the model.
+        make_metrics: makes the metrics of an evaluator.
+    """
+
+    model: nn.Module | Callable[..., nn.Module] | None = None
+    loaders: Mapping[str, Iterable[Batch]] | None = None
+    loss_fn: LossFunction | None = None
+    make_optimizer: MakeOptimizer | None = None
+    make_metrics: MakeMetrics | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that a run trains, and trains with.
+
+    Attributes:
+        config: what to do.
+        components: the model and the dataset as they were chosen; not those that a script gives.
+        device: where it is done.
+        data: the loaders.
+        model: the network.
+        loss_fn: the loss of the training.
+        optimizer: the optimizer.
+        trainer: the engine of the training.
+        evaluators: the engines of the measurements, by split.
+        history: what is measured.
+        recorder: sums up the epoch in hand.
+    """
+
+    config: RunConfig
+    components: Mapping[str, ChosenPart]
+    device: torch.device
+    data: DataModule
+    model: nn.Module
+    loss_fn: LossFunction
+    optimizer: Optimizer
+    trainer: TrackedEngine
+    evaluators: Mapping[str, TrackedEngine]
+    history: History
+    recorder: EpochRecorder
+
+
+def assemble(config: RunConfig, components: Mapping[str, ChosenPart], given: Given) -> Parts:
+    """Put a run together.
+
+    Args:
+        config: what to do.
+        components: the chosen model and dataset, with their options; a script may give its own.
+        given: what a script gives.
+
+    Raises:
+        DataError: the dataset cannot be had.
+        PartError: the network does not fit the data.
+        ConfigError: what was asked for cannot be done.
+    """
+    device = select_device(config.device)
+    data = _load_data(config, components, given, device)
+    manual_seed(config.seed)
+    model = _make_model(components, given, data).to(device)
+    loss_fn = given.loss_fn if given.loss_fn is not None else _configured_loss(model, config)
+    optimizer = (given.make_optimizer or _configured_optimizer(config))(model)
+    autocast = torch.bfloat16 if config.precision == "bf16" else None
+    trainer = create_trainer(
+        model, optimizer, loss_fn, device, autocast=autocast, compiled=config.compile
+    )
+    trainer.reraises = True
+    history = History()
+    make_metrics = given.make_metrics or _metrics_of(model, given.loss_fn, device)
+    evaluators = {
+        split: _create_evaluator(split, model, make_metrics(), trainer, history, device)
+        for split in data.split_names
+    }
+    recorder = EpochRecorder(history)
+    return Parts(
+        config,
+        components,
+        device,
+        data,
+        model,
+        loss_fn,
+        optimizer,
+        trainer,
+        evaluators,
+        history,
+        recorder,
+    )
+
+
+def _load_data(
+    config: RunConfig, components: Mapping[str, ChosenPart], given: Given, device: torch.device
+) -> DataModule:
+    if given.loaders is not None:
+        return DataModule(given.loaders)
+    return DataModule.load(components["dataset"], config, device)
+
+
+def _make_model(components: Mapping[str, ChosenPart], given: Given, data: DataModule) -> nn.Module:
+    if given.model is None:
+        return create_model(components["model"], data.shape)
+    if not isinstance(given.model, nn.Module):
+        return create_model(part_of(given.model), data.shape)
+    if data.shape is not None:
+        try_out(given.model, part_of(type(given.model)), data.shape)
+    return given.model
+
+
+def _configured_loss(model: nn.Module, config: RunConfig) -> LossFunction:
+    return create_loss(model, config.label_smoothing)
+
+
+def _configured_optimizer(config: RunConfig) -> MakeOptimizer:
+    return lambda model: create_optimizer(model, config)
+
+
+def _metrics_of(
+    model: nn.Module, loss_fn: LossFunction | None, device: torch.device
+) -> MakeMetrics:
+    """Give what is measured by default; the loss without smoothing."""
+    measured: Any = loss_fn if loss_fn is not None else create_loss(model)
+    return lambda: {"accuracy": Accuracy(device=device), "loss": Loss(measured, device=device)}
+
+
+def _create_evaluator(
+    split: str,
+    model: nn.Module,
+    metrics: Mapping[str, Metric],
+    trainer: TrackedEngine,
+    history: History,
+    device: torch.device,
+) -> TrackedEngine:
+    evaluator = create_evaluator(model, metrics, device, name=f"evaluators[{split}]")
+    evaluator.reraises = True
+    MeasurementRecorder(history, split, trainer).attach(evaluator)
+    return evaluator
