@@ -71,7 +71,7 @@ class Timing(Plugin):
 
 def _parts(run: Run) -> dict[str, float]:
     """Give the seconds spent so far outside of training."""
-    return {"measuring": run.measuring_seconds, **run.plugin_seconds}
+    return {"measuring": run.attachments.measuring_seconds, **run.attachments.plugin_seconds}
 
 
 def _median(seconds: list[float]) -> float | None:

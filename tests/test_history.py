@@ -330,7 +330,7 @@ def test_each_record_is_written_as_a_line_of_json() -> None:
     lines: list[str] = []
     recorded = History()
     recorded.write_to(lines.append)
-    epoch = EpochRecord(epoch=3, iteration=12, loss=0.5, last_loss=0.25, seconds=1.5, samples=64)
+    epoch = EpochRecord(3, 12, 0.5, 0.25, seconds=1.5, samples=64, learning_rate=0.1)
     recorded.add_epoch(epoch)
     recorded.add_measurement(measured(0.75, epoch=3))
 
@@ -343,6 +343,7 @@ def test_each_record_is_written_as_a_line_of_json() -> None:
             "last_loss": 0.25,
             "seconds": 1.5,
             "samples": 64,
+            "learning_rate": 0.1,
         },
         {
             "record": "measurement",

@@ -591,6 +591,7 @@ class TestRecords:
             "metrics.jsonl",
             "best.pt",
             "best.safetensors",
+            "model.safetensors",
             "summary.json",
         ]
         assert all((run.directory.path / name).exists() for name in summary["files"])

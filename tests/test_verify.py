@@ -11,7 +11,9 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from ignite_threenet import Plugin, Run, RunConfig, ThreeNetError
-from ignite_threenet.run.verify import Comparison, verify_command, verify_resume
+from ignite_threenet.cli.verification import verify_command
+from ignite_threenet.run.comparison import Comparison
+from ignite_threenet.run.verify import verify_resume
 from ignite_threenet.testing import tiny, tiny_loaders
 
 

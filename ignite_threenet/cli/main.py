@@ -736,7 +736,7 @@ def verify_resume(ctx: click.Context, /, **params: Any) -> None:
     the last bit. Trains 3 epochs where --epochs is not given.
     """
     _set_up_logging(quiet=not params["verbose"], verbose=params["verbose"])
-    from ..run.verify import verify_command
+    from .verification import verify_command
 
     # What can be refused is refused here, and not by a process that has no terminal.
     _make_config(params)

@@ -109,7 +109,7 @@ def assemble(config: RunConfig, components: Mapping[str, ChosenPart], given: Giv
         split: _create_evaluator(split, model, make_metrics(), trainer, history, device)
         for split in data.split_names
     }
-    recorder = EpochRecorder(history)
+    recorder = EpochRecorder(history, optimizer)
     return Parts(
         config,
         components,

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
+from ..config import RunConfig
 from ..data.data_module import DataModule
 from ..extensions.component import ChosenPart
 from ..extensions.plugin import Plugin
-from ..options.declaration import OptionSpec, option_specs
+from ..options.declaration import OptionSpec, option_specs, plain_options
 from ..options.plain import plain
 from ..training.device import describe_device
 from ..training.tracked_engine import Registration
@@ -119,6 +120,20 @@ def _component_options(part: ChosenPart, sources: Mapping[str, str]) -> dict[str
 def _source(owner: object, spec: OptionSpec) -> str:
     """Tell where a value comes from that no command line gave."""
     return "default" if getattr(owner, spec.name) == spec.default else "script"
+
+
+def flat_options(
+    config: RunConfig, components: Mapping[str, ChosenPart], plugins: Mapping[str, Plugin]
+) -> dict[str, Any]:
+    """Give the options of a run and, as ``owner.option``, of its components and plugins."""
+    owners = {"": plain_options(config)}
+    owners |= {f"{kind}.": plain(part.options) for kind, part in components.items()}
+    owners |= {f"{name}.": plain_options(each) for name, each in plugins.items()}
+    return {
+        f"{prefix}{name}": value
+        for prefix, options in owners.items()
+        for name, value in options.items()
+    }
 
 
 def build_plan(

@@ -1,58 +1,34 @@
 """A run: put together, trained, tested, summed up."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed as idist
 from ignite.engine import Engine
 from torch import nn
 
 from ..config import RunConfig
-from ..data.data_module import check_loaders
-from ..data.source import choose_dataset
-from ..errors import ConfigError, RunInterruptedError
-from ..extensions.component import ChosenPart
+from ..errors import ConfigError
 from ..extensions.plugin import Plugin
 from ..extensions.selection import resolve_plugins
-from ..models.creation import choose_model
-from ..options.declaration import plain_options
-from ..options.plain import plain
-from ..storage.directory import METRICS, SUMMARY, RunDirectory, check_usable
+from ..storage.directory import RunDirectory
 from ..training.engines import Batch, LossFunction
 from ..training.optimizer import MakeOptimizer
 from ..training.randomness import get_random_state, keep_random_state
-from ..training.tracked_engine import Registration, place_in_a_run
+from ..training.tracked_engine import Registration, list_handlers
 from .assembly import Given, MakeMetrics, Parts, assemble
 from .attachment import Attachments
 from .checkpointing import Checkpointer
-from .compatibility import (
-    check_components,
-    check_data,
-    check_epochs,
-    check_kinds,
-    check_own_loaders,
-    check_plugins,
-    check_versions,
-    merge_changes,
-)
+from .compatibility import check_components, check_kinds, check_plugins, merge_changes
+from .files import RunFiles
 from .fit import Fit
-from .manifest import build_manifest, build_plan
-from .saved_run import (
-    SavedRun,
-    check_places,
-    config_of,
-    open_saved_run,
-    options_of,
-    plugins_of,
-)
-from .summary import build_summary
+from .manifest import build_plan, flat_options
+from .request import check_request, choose_components
+from .saved_run import SavedRun, config_of, open_saved_run, options_of, plugins_of
 
 logger = logging.getLogger("ignite_threenet")
 
@@ -95,6 +71,7 @@ class Run:
         loaders: batches by split.
         history: what was measured.
         recorder: sums up the epoch in progress.
+        attachments: the plugins as they are attached, with the time that they take.
         components: the model and the dataset, by ``model`` and ``dataset``, as they were chosen;
             not your own.
         dataset_name: the dataset's name; ``custom`` with your own loaders.
@@ -136,28 +113,26 @@ class Run:
         self._saved = saved
         self.sources = dict(sources or {})
         given = Given(model, loaders, loss_fn, optimizer, metrics)
-        _check(self.config, given, saved)
+        check_request(self.config, given, saved)
         options = {"model": model_options or {}, "dataset": dataset_options or {}}
-        self.components = _choose_components(self.config, given, options, saved)
+        self.components = choose_components(self.config, given, options, saved)
         changes = check_components(saved, self.config, self.components) if saved else []
         parts = self._parts = assemble(self.config, self.components, given)
         self._publish(parts)
 
-        self._attachments = Attachments(lambda: self.trainer.state.epoch, strict=self.config.strict)
-        self.plugins = self._attachments.plugins
+        self.attachments = Attachments(lambda: self.trainer.state.epoch, strict=self.config.strict)
+        self.plugins = self.attachments.plugins
         created = [(chosen, chosen.create()) for chosen in resolve_plugins(plugins)]
         carried: list[Mapping[str, Any]] = []
         if saved is not None:
             check_kinds(saved, parts)
             carried, of_plugins = check_plugins(saved, [plugin for _, plugin in created])
             changes = merge_changes(saved, [*changes, *of_plugins])
-        self._changes = changes
         self._fit = Fit(parts, saved, self._restore)
-        self._checkpointer = Checkpointer(parts, self._attachments, self._fit, carried)
-        self._directory: RunDirectory | None = None
+        self._checkpointer = Checkpointer(parts, self.attachments, self._fit, carried)
+        self._files = RunFiles(parts, self.attachments, saved, self.sources, changes)
         self._has_trained = False
-        self._is_restored = saved is None
-        self._attachments.attach(created, self)
+        self.attachments.attach(created, self)
         watch = watcher.get()
         if watch is not None:
             watch(self)
@@ -200,10 +175,10 @@ class Run:
             dataset: where the dataset is now.
             dataset_options: those of its options that are paths, if these lead elsewhere now.
             data_dir: where the directory of the datasets is now.
-            loaders: your own loaders, as at first.
-            loss_fn: your own loss, as at first.
-            optimizer: what makes the optimizer, as at first.
-            metrics: what makes the metrics, as at first.
+            loaders: your own, as at first.
+            loss_fn: your own, as at first.
+            optimizer: your own, as at first.
+            metrics: your own, as at first.
             allow_changes: go on also if the source of the model, the dataset or a plugin is
                 another than it was, or if a plugin that changes the training is gone.
             without: names of plugins to go on without.
@@ -213,23 +188,21 @@ class Run:
             CheckpointError: there is no checkpoint that can be read, or it does not fit.
         """
         saved = open_saved_run(Path(path))._replace(allow_changes=allow_changes, without=without)
-        anew: dict[str, Any] = {"epochs": epochs, "dataset": dataset, "data_dir": data_dir}
-        if isinstance(model, str):
-            anew["model"], model = model, None
+        place = model if isinstance(model, str) else None
         try:
-            config = config_of(saved, **{k: each for k, each in anew.items() if each is not None})
-            check_places(saved, config.as_dict())
-            dataset_options = {**options_of(saved, "dataset"), **(dataset_options or {})}
+            config = config_of(
+                saved, epochs=epochs, model=place, dataset=dataset, data_dir=data_dir
+            )
             return cls(
                 config,
                 plugins_of(saved, plugins),
-                model=model,
+                model=None if isinstance(model, str) else model,
                 loaders=loaders,
                 loss_fn=loss_fn,
                 optimizer=optimizer,
                 metrics=metrics,
-                model_options=options_of(saved, "model") if model is None else None,
-                dataset_options=dataset_options if loaders is None else None,
+                model_options=options_of(saved, "model"),
+                dataset_options={**options_of(saved, "dataset"), **(dataset_options or {})},
                 saved=saved,
             )
         except BaseException:
@@ -243,9 +216,7 @@ class Run:
         Raises:
             RuntimeError: training has not started, so there is none yet.
         """
-        if self._directory is None:
-            raise RuntimeError("a run has its directory from the trainer's Events.STARTED on")
-        return self._directory
+        return self._files.directory
 
     @property
     def options(self) -> dict[str, Any]:
@@ -253,44 +224,17 @@ class Run:
 
         The owner is ``model``, ``dataset`` or a plugin's name; the values are plain.
         """
-        owners = {"": plain_options(self.config)}
-        owners |= {f"{kind}.": plain(part.options) for kind, part in self.components.items()}
-        owners |= {f"{name}.": plain_options(each) for name, each in self.plugins.items()}
-        return {
-            f"{prefix}{name}": value
-            for prefix, options in owners.items()
-            for name, value in options.items()
-        }
+        return flat_options(self.config, self.components, self.plugins)
 
     @property
     def registrations(self) -> list[Registration]:
         """The handlers of all engines, by engine and event, in the order in which they run."""
-        engines = [self.trainer, *self.evaluators.values()]
-        return [
-            registration
-            for engine in engines
-            for registration in sorted(engine.registrations, key=place_in_a_run)
-        ]
+        return list_handlers([self.trainer, *self.evaluators.values()])
 
     @property
     def plan(self) -> dict[str, Any]:
         """What the run would do, before it starts."""
         return build_plan(self._parts, self.plugins, self.sources, self.registrations)
-
-    @property
-    def attachments(self) -> Attachments:
-        """The plugins as they are attached, in their order, with the time that they take."""
-        return self._attachments
-
-    @property
-    def plugin_seconds(self) -> dict[str, float]:
-        """Seconds spent so far in each plugin's own code, without the measuring it ordered."""
-        return self._attachments.plugin_seconds
-
-    @property
-    def measuring_seconds(self) -> float:
-        """Seconds spent so far in the evaluators, without the plugins that listen to them."""
-        return self._attachments.measuring_seconds
 
     @property
     def was_interrupted(self) -> bool:
@@ -326,7 +270,7 @@ class Run:
         """
         self.require_split(split, "evaluate")
         loader = self._parts.data.evaluation_loader(split)
-        with self._attachments.measuring(), keep_random_state(loader):
+        with self.attachments.measuring(), keep_random_state(loader):
             return dict(self.evaluators[split].run_anew(loader).metrics)
 
     def random_state(self) -> dict[str, Any]:
@@ -365,145 +309,40 @@ class Run:
             DivergedError: the loss is no longer finite.
             PluginFailedError: a plugin failed.
             RunInterruptedError: interrupt() was called.
-            CheckpointError: the data is not what it was, or what was saved does not fit.
+            CheckpointError: what was saved does not fit.
         """
         if self._has_trained:
             raise ConfigError("a Run trains once; make another one")
         self._has_trained = True
         if self._saved is not None and self._saved.is_completed(self.config.epochs):
-            return self._skip_training(self._saved.directory)
+            self.attachments.close(None)
+            return self._files.keep()
         start = time.perf_counter() - self._parts.data.loading_s
         error: BaseException | None = None
         try:
-            self._prepare()
+            self._files.begin()
             self._fit.run()
             self._test()
         except BaseException as raised:
             error = raised
-        error = self._attachments.close(error)
-        summary = self._sum_up(error, time.perf_counter() - start)
+        error = self.attachments.close(error)
+        summary = self._files.end(error, time.perf_counter() - start)
         if error is not None:
             raise error
         return summary
 
     def close(self) -> None:
         """Close the plugins of a run that is not going to train."""
-        self._attachments.close(None)
-        if self._saved is not None:
-            self._saved.directory.release()
-
-    def _prepare(self) -> None:
-        """Make the directory, or take that of the saved run, and describe the run in it."""
-        if self._saved is None:
-            self._directory = RunDirectory.create(
-                self.config.out, self.dataset_name, force=self.config.force
-            )
-        else:
-            check_data(self._saved, self._parts.data)
-            check_versions(self._saved)
-            self._directory = self._saved.directory
-        self._manifest = build_manifest(self._parts, self.plugins, self.sources, self._changes)
-        if self._saved is None:
-            self._directory.write_manifest(self._manifest)
-            self._write_history()
-        logger.info("files go to %s", self._directory.path)
-
-    def _write_history(self) -> None:
-        """Write what is recorded, and from now on what will be."""
-        self.directory.rewrite_lines(METRICS, self.history.lines())
-        self.history.write_to(partial(self.directory.append_line, METRICS))
+        self.attachments.close(None)
+        self._files.release()
 
     def _restore(self, saved: SavedRun) -> None:
         self._checkpointer.restore(saved)
-        self._is_restored = True
-        saved.remove_damaged()
-        self.directory.write_manifest(self._manifest)
-        # It told how the run ended before, which is no longer so.
-        (self.directory.path / SUMMARY).unlink(missing_ok=True)
-        self._write_history()
+        self._files.take_over(saved)
 
     def _test(self) -> None:
         if self._fit.was_interrupted:
-            self._raise_interrupted()
+            raise self._files.interruption()
         self.history.end_training()
         if "test" in self.evaluators:
             self.evaluate("test")
-
-    def _raise_interrupted(self) -> None:
-        state, directory = self.trainer.state, self.directory
-        is_saved = directory.last_saved_iteration() == self.recorder.iteration
-        resumable = directory.path if is_saved else None
-        raise RunInterruptedError(state.epoch, state.iteration, resumable)
-
-    def _skip_training(self, directory: RunDirectory) -> dict[str, Any]:
-        summary = dict(directory.read_summary())
-        logger.info(
-            "%s had completed its %d epochs, so nothing is trained; more by --epochs",
-            directory.path,
-            summary["epochs"],
-        )
-        self.close()
-        return summary
-
-    def _sum_up(self, error: BaseException | None, seconds: float) -> dict[str, Any]:
-        """Write the summary; of a run that did not begin, or go on, there is nothing to say."""
-        if self._directory is None or not self._is_restored:
-            if self._saved is not None:
-                self._saved.directory.release()
-            return {}
-        directory = self._directory
-        summary = build_summary(self._parts, self._attachments, directory, error, seconds)
-        if error is not None:
-            logger.info("what there is so far is in %s", directory.path)
-        try:
-            directory.write_summary(summary)
-        except OSError as failure:
-            if error is None:
-                raise
-            logger.error("%s cannot be written: %s", SUMMARY, failure)
-        finally:
-            directory.release()
-        return summary
-
-
-def _choose_components(
-    config: RunConfig,
-    given: Given,
-    options: Mapping[str, Mapping[str, Any]],
-    saved: SavedRun | None,
-) -> dict[str, ChosenPart]:
-    """Find what no script gives, with its options."""
-    wanted = {
-        "dataset": (choose_dataset, given.loaders is None),
-        "model": (choose_model, given.model is None),
-    }
-    chosen: dict[str, ChosenPart] = {}
-    for kind, (choose, is_wanted) in wanted.items():
-        if not is_wanted:
-            if options[kind]:
-                what = "loaders are" if kind == "dataset" else "model is"
-                raise ConfigError(f"{kind}_options: the {what} your own")
-            continue
-        part = choose(getattr(config, kind))
-        # Of another one than it was, check_components() says so.
-        known = {spec.name for spec in part.specs}
-        values = {name: each for name, each in options[kind].items() if not saved or name in known}
-        chosen[kind] = part.with_options(values)
-    return chosen
-
-
-def _check(config: RunConfig, given: Given, saved: SavedRun | None) -> None:
-    """Refuse what can be refused before anything is built."""
-    if idist.get_world_size() > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("a run takes one process; several (torchrun) are not supported")
-    if saved is not None:
-        check_own_loaders(saved, are_own=given.loaders is not None)
-        if not saved.is_completed(config.epochs):
-            check_epochs(saved, config.epochs)
-    elif config.out is not None:
-        check_usable(config.out, force=config.force)
-    if given.loaders is None:
-        return
-    check_loaders(given.loaders)
-    if config.valid_size > 0:
-        raise ConfigError("valid_size: loaders of your own bring their own split 'valid'")

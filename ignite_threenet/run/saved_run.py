@@ -205,7 +205,8 @@ def config_of(saved: SavedRun, **given: Any) -> RunConfig:
 
     Args:
         saved: the run.
-        **given: options that are others than they were: epochs, and the PLACES.
+        **given: options that are others than they were: epochs, and the PLACES; None for those
+            that are as they were.
 
     Raises:
         CheckpointError: an option is one that this version does not know or take.
@@ -217,9 +218,13 @@ def config_of(saved: SavedRun, **given: Any) -> RunConfig:
     try:
         values = {name: specs[name].convert(value, name) for name, value in saved.config.items()}
         values |= {"out": saved.directory.path, "force": False}
-        return RunConfig(**values | given)
+        config = RunConfig(
+            **values | {key: each for key, each in given.items() if each is not None}
+        )
     except ConfigError as error:
         raise CheckpointError(saved.path, str(error)) from error
+    check_places(saved, config.as_dict())
+    return config
 
 
 def plugins_of(saved: SavedRun, wanted: Iterable[str | Plugin] | None = None) -> list[Plugin]:

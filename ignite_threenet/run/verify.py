@@ -7,39 +7,31 @@ every weight, every recorded number, the random generators, the files, the plugi
 """
 
 import hashlib
-import logging
-import multiprocessing
-import os
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from multiprocessing.context import BaseContext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from ignite.engine import Events
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from ..config import RunConfig
-from ..errors import CheckpointError, RunInterruptedError, ThreeNetError
+from ..errors import CheckpointError, RunInterruptedError
 from ..extensions.plugin import Plugin
 from ..options.declaration import option_specs
 from ..storage import checkpoint_file as checkpoint
 from ..storage.directory import MANIFEST, METRICS, SUMMARY, is_kept_for_resuming
 from ..training.engines import Batch
-from .run import Run, watcher
+from .comparison import Comparison, Outcome, differences
+from .run import Run
 
 Stop = Literal["in mid-epoch", "at an epoch's end", "by terminate()"]
 """How a run is stopped: interrupted at a moment, or ended by a handler."""
-
-
-Outcome = Mapping[str, Any]
-"""All that a run leaves, as plain values and tensors."""
 
 
 Train = Callable[[Path, Stop | None, bool], Outcome]
@@ -49,31 +41,8 @@ Train = Callable[[Path, Stop | None, bool], Outcome]
 MakePlugins = Callable[[], Sequence[Plugin]]
 
 
-# What no two runs have in common.
-_OWN = ("seconds", "directory")
-
-
 # Words, and what stands between them: a number of a table is compared by itself.
 _TOKEN = re.compile(r"[\w.+-]+|[^\w\s]")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How resumed runs compare with one that was never stopped.
-
-    Attributes:
-        differences: what differs, by the part of the run: ``model``, ``optimizer``, ``history``,
-            ``random``, ``summary``, ``files``, and ``plugin NAME``. Empty lists where nothing does.
-        unchecked: what cannot be told of a plugin, by ``plugin NAME``.
-    """
-
-    differences: dict[str, list[str]]
-    unchecked: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def is_same(self) -> bool:
-        """Whether nothing differs."""
-        return not any(self.differences.values())
 
 
 def verify_resume(
@@ -118,37 +87,25 @@ def verify_resume(
                 model_options=model_options,
                 dataset_options=dataset_options,
             )
-        _stop(run, stop)
+        stop_half_way(run, stop)
         with suppress(*([RunInterruptedError] if stop is not None else [])):
             run.train()
-        return _outcome(run)
+        return outcome_of(run)
 
-    return _compare(train)
+    return compare(train)
 
 
-def verify_command(words: Sequence[str]) -> Comparison:
-    """Do the same with the command line itself, in a fresh process for each of the runs.
+def compare(train: Train) -> Comparison:
+    """Train, stop and go on, and compare what that leaves.
 
     Args:
-        words: what follows ``ignite-threenet run``.
-
-    Raises:
-        ThreeNetError: a run fails.
+        train: trains in a directory until it is stopped, or goes on there.
     """
-
-    def train(path: Path, stop: Stop | None, goes_on: bool) -> Outcome:
-        own = ["--resume", str(path)] if goes_on else [*words, "--out", str(path)]
-        return _train_elsewhere(["run", *own], stop)
-
-    return _compare(train)
-
-
-def _compare(train: Train) -> Comparison:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         whole = train(scratch / "whole", None, False)
         again = train(scratch / "again", None, False)
-        varying = {place for place, _ in _differences(whole, again)}
+        varying = {place for place, _ in differences(whole, again)}
 
         train(scratch / "parts", "in mid-epoch", False)
         train(scratch / "parts", "at an epoch's end", True)
@@ -160,37 +117,13 @@ def _compare(train: Train) -> Comparison:
         (scratch / "killed" / SUMMARY).unlink(missing_ok=True)
         ended_later = train(scratch / "killed", None, True)
 
-    comparison = Comparison({part: [] for part in _parts(whole)})
-    _note(comparison, whole, resumed, varying, "")
-    _note(comparison, ended, ended_later, varying, ", after terminate()")
+    comparison = Comparison.of_parts(whole)
+    comparison.note(whole, resumed, varying)
+    comparison.note(ended, ended_later, varying, ", after terminate()")
     return comparison
 
 
-def _parts(outcome: Outcome) -> list[str]:
-    return [name for name in outcome if not name.startswith("(")]
-
-
-def _note(
-    comparison: Comparison, one: Outcome, other: Outcome, varying: set[str], when: str
-) -> None:
-    """Note where a resumed run differs from the one that was not stopped."""
-    for place, text in _differences(one, other):
-        if any(place == each or place.startswith((f"{each}.", f"{each}[")) for each in varying):
-            continue
-        part, _, inner = place.partition(".")
-        if part in comparison.differences:
-            where = f"{inner}: " if inner else ""
-            comparison.differences[part].append(f"{where}{text}{when}")
-        else:
-            attribute = inner.partition(".")[2]
-            comparison.unchecked.setdefault(
-                inner.partition(".")[0],
-                f"its attribute {attribute!r} differs, {text}{when}; nothing that it wrote shows "
-                "whether that matters",
-            )
-
-
-def _stop(run: Run, stop: Stop | None) -> None:
+def stop_half_way(run: Run, stop: Stop | None) -> None:
     """Let a run stop half-way, and be saved then, where none of its plugins does that."""
     if stop is None:
         return
@@ -233,7 +166,7 @@ def _half_way(epochs: int, length: int) -> int:
     return (_middle_epoch(epochs) - 1) * length + max(length // 2, 1)
 
 
-def _outcome(run: Run) -> Outcome:
+def outcome_of(run: Run) -> Outcome:
     """Collect what a run has left; in parentheses, what nobody promises to be the same."""
     plugins = run.plugins.items()
     # Which file was written first is no matter.
@@ -280,121 +213,3 @@ def _read_files(directory: Path) -> Iterator[tuple[str, list[str]]]:
         except UnicodeDecodeError:
             tokens = [hashlib.sha256(content).hexdigest()]
         yield name, tokens
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What a fresh process does.
-
-    Attributes:
-        words: the command line.
-        stop: how its run is stopped.
-        outcome: the file for what the run leaves.
-        log: the file for what it prints.
-        directory: where it is done.
-        environment: the environment variables.
-    """
-
-    words: Sequence[str]
-    stop: Stop | None
-    outcome: Path
-    log: Path
-    directory: Path
-    environment: Mapping[str, str]
-
-
-def _train_elsewhere(words: Sequence[str], stop: Stop | None) -> Outcome:
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        job = _Job(words, stop, scratch / "outcome", scratch / "log", Path.cwd(), dict(os.environ))
-        process = _fresh_processes().Process(target=_do, args=(job,))  # type: ignore[attr-defined]
-        process.start()
-        process.join()
-        if not job.outcome.exists():
-            said = job.log.read_text(encoding="utf-8", errors="replace") if job.log.exists() else ""
-            last = (said.strip().splitlines() or ["it said nothing"])[-1]
-            raise ThreeNetError(f"{' '.join(words)}: failed: {last.removeprefix('error: ')}")
-        return checkpoint.read(job.outcome)
-
-
-def _fresh_processes() -> BaseContext:
-    """Give processes that have imported torch and this package, and nothing of the user's."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    # torch imports _dynamo with the first optimizer, in a second.
-    context.set_forkserver_preload([__name__, "ignite_threenet.cli.main", "torch._dynamo"])
-    return context
-
-
-def _do(job: _Job) -> None:
-    """Run the command line, look on, and write down what it leaves."""
-    from ..cli.main import main
-
-    os.chdir(job.directory)
-    os.environ.clear()
-    os.environ.update(job.environment)
-    with job.log.open("w", encoding="utf-8") as log:
-        for stream in (1, 2):
-            os.dup2(log.fileno(), stream)
-    made: list[Run] = []
-
-    def watch(run: Run) -> None:
-        made.append(run)
-        _stop(run, job.stop)
-
-    watcher.set(watch)
-    code: object = None
-    try:
-        main(job.words)
-    except SystemExit as end:
-        code = end.code
-    was_stopped = job.stop is not None and made and made[-1].was_interrupted
-    if code == 0 or was_stopped:
-        job.outcome.write_bytes(checkpoint.encode(_outcome(made[-1])))
-    logging.shutdown()
-
-
-def _differences(one: Any, other: Any, where: str = "") -> Iterator[tuple[str, str]]:
-    """Name the places where two values differ, and how."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        for key in sorted({*one, *other}, key=str):
-            inner = f"{where}.{key}" if where else str(key)
-            if key in one and key in other:
-                yield from () if key in _OWN else _differences(one[key], other[key], inner)
-            else:
-                yield inner, f"only in the {'first' if key in one else 'resumed'} one"
-    elif isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        if len(one) != len(other):
-            yield where, f"{len(one)} and {len(other)} items"
-        for index, (mine, theirs) in enumerate(zip(one, other, strict=False)):
-            yield from _differences(mine, theirs, f"{where}[{index}]")
-    elif not _is_same(one, other):
-        yield where, _spell_difference(one, other)
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        # By their bytes: NaN is the same as NaN, and -0 is not 0.
-        return (
-            one.dtype == other.dtype and one.shape == other.shape and _bytes(one) == _bytes(other)
-        )
-    # By their spelling, in which NaN is the same as NaN.
-    return type(one) is type(other) and repr(one) == repr(other)
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-
-
-def _spell_difference(one: Any, other: Any) -> str:
-    if isinstance(one, Tensor) and isinstance(other, Tensor) and one.shape == other.shape:
-        if one.dtype != other.dtype:
-            return f"{one.dtype} and {other.dtype}"
-        largest = (one.double() - other.double()).abs().max().item()
-        return f"tensors {tuple(one.shape)} that differ by up to {largest:.3g}"
-    return f"{_spell(one)} and {_spell(other)}"
-
-
-def _spell(value: Any) -> str:
-    return f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)

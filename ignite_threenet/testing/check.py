@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from ..cli.verification import verify_command
 from ..config import RunConfig
 from ..errors import ConfigError, ThreeNetError, spell_cause
 from ..extensions.entries import Entry, FileEntry
@@ -26,7 +27,6 @@ from ..extensions.plugin import Plugin
 from ..extensions.selection import find_plugin, load_plugin, resolve_plugins
 from ..options.declaration import option_specs
 from ..run.run import Run
-from ..run.verify import verify_command
 from . import TinyModel, assert_observes_only, find_contract_problems, tiny_loaders
 
 # Beyond what the framework has imported already.

@@ -19,6 +19,7 @@ class EpochRecord:
         last_loss: mean over the last batch.
         seconds: time taken, without what handlers do at the epoch's end.
         samples: samples seen in the epoch.
+        learning_rate: rate of the last step, of the optimizer's first group; None if not known.
     """
 
     epoch: int
@@ -27,6 +28,7 @@ class EpochRecord:
     last_loss: float
     seconds: float
     samples: int
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
+from torch.optim import Optimizer
 
 from ..errors import DataError, DivergedError
 from .history import EpochRecord, History, Measurement
@@ -28,8 +29,10 @@ class EpochRecorder:
         steps: those of them that belong to the epoch in hand, or to the last one.
     """
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, optimizer: Optimizer | None = None) -> None:
         self._history = history
+        self._optimizer = optimizer
+        self._learning_rate: float | None = None
         self.iteration = 0
         self._start()
 
@@ -53,6 +56,7 @@ class EpochRecorder:
         """Give what an epoch in progress has summed up so far."""
         return {
             "iteration": self.iteration,
+            "learning_rate": self._learning_rate,
             "steps": self.steps,
             "losses": torch.stack(self._losses) if self._losses else None,
             "batch_sizes": list(self._batch_sizes),
@@ -65,6 +69,7 @@ class EpochRecorder:
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Take back what state_dict() gave, for a trainer whose losses are on a device."""
         self.iteration, self.steps = state["iteration"], state["steps"]
+        self._learning_rate = state["learning_rate"]
         losses: Tensor | None = state["losses"]
         self._losses[:] = losses.to(device).unbind() if losses is not None else []
         self._batch_sizes[:] = state["batch_sizes"]
@@ -76,6 +81,9 @@ class EpochRecorder:
         self._losses.append(trainer.state.output)  # type: ignore[arg-type]
         self._batch_sizes.append(len(trainer.state.batch[1]))  # type: ignore[index]
         self.iteration, self.steps = trainer.state.iteration, self.steps + 1
+        if self._optimizer is not None:
+            # Before a schedule sets the rate of the next step.
+            self._learning_rate = float(self._optimizer.param_groups[0]["lr"])
         if len(self._losses) == _ITERATIONS_BETWEEN_READS:
             self._read(trainer)
 
@@ -110,6 +118,7 @@ class EpochRecorder:
                 last_loss=self._last_loss,
                 seconds=time.perf_counter() - self._start_time,
                 samples=self._samples,
+                learning_rate=self._learning_rate,
             )
         )
 

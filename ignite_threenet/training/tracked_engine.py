@@ -6,7 +6,7 @@ timed, guarded, and listed in the plan.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -217,7 +217,16 @@ _EVENTS_IN_ORDER = (
 )
 
 
-def place_in_a_run(registration: Registration) -> int:
+def list_handlers(engines: Iterable[TrackedEngine]) -> list[Registration]:
+    """List the handlers of engines, by engine and event, in the order in which they run."""
+    return [
+        registration
+        for engine in engines
+        for registration in sorted(engine.registrations, key=_place_in_a_run)
+    ]
+
+
+def _place_in_a_run(registration: Registration) -> int:
     """Give the place of a handler's event among those of a run, as Ignite fires them."""
     name = registration.event.partition("(")[0]
     names = [event.name for event in _EVENTS_IN_ORDER]

@@ -10,7 +10,7 @@ from ignite_threenet_plugins.csv_file import Csv
 
 from ignite_threenet import OptionError, PluginFailedError, Run
 
-EPOCH_COLUMNS = ["epoch", "iteration", "loss", "last_loss", "seconds", "samples"]
+EPOCH_COLUMNS = ["epoch", "iteration", "loss", "last_loss", "seconds", "samples", "learning_rate"]
 
 
 def read(run: Run, name: str = "metrics.csv") -> list[dict[str, str]]:

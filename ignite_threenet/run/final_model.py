@@ -1,0 +1,55 @@
+"""The model that a run ends with: its weights, and all that is needed to use them."""
+
+import json
+import logging
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ..options.plain import plain
+from ..storage.directory import RunDirectory
+from .assembly import Parts
+from .compatibility import source_of_part
+from .manifest import describe_samples
+
+logger = logging.getLogger("ignite_threenet")
+
+FINAL_MODEL = "model.safetensors"
+
+METADATA_KEY = "ignite_threenet"
+"""The key of the header under which the description of the model is, as JSON."""
+
+
+def write_final_model(directory: RunDirectory, parts: Parts) -> None:
+    """Write the weights as they were tested, with what the model was made for in the header."""
+    weights = {
+        name: each.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, each in parts.model.state_dict().items()
+        if isinstance(each, Tensor)
+    }
+    if not all(bool(each.isfinite().all()) for each in parts.model.parameters()):
+        logger.warning("%s: not written: the model is not finite", FINAL_MODEL)
+        return
+    description = json.dumps(plain(describe_model(parts)), sort_keys=True)
+    # One key alone: safetensors writes several in any order, and equal models would differ.
+    content = safetensors.torch.save(weights, {METADATA_KEY: description})
+    directory.write(FINAL_MODEL, content)
+
+
+def describe_model(parts: Parts) -> dict[str, Any]:
+    """Say how the model is made anew, and what it takes and gives."""
+    component = parts.components.get("model")
+    reference = parts.config.model if component is not None else None
+    return {
+        "task": "classification",
+        **describe_samples(parts.data),
+        "class_names": list(parts.data.class_names),
+        "model": {
+            "class": type(parts.model).__name__,
+            "reference": reference,
+            "options": dict(component.options) if component is not None else {},
+            "source": source_of_part(component, str(reference)) if component is not None else None,
+        },
+    }
