@@ -397,10 +397,14 @@ def test_a_dataset_may_have_an_option_for_what_the_data_says_of_itself() -> None
     assert [spec.name for spec in part(Noise, "dataset").specs] == ["samples", "classes"]
 
 
-@pytest.mark.parametrize("make", [nn.Linear, lambda: nn.Linear(5, 3)])
-def test_what_declares_no_options_has_none(make: Callable[..., Any]) -> None:
-    assert part(make).specs == ()
-    assert part(make).with_options({}).options == {}
+def test_what_declares_no_options_and_takes_nothing_has_none() -> None:
+    assert part(lambda: nn.Linear(5, 3)).specs == ()
+    assert part(lambda: nn.Linear(5, 3)).with_options({}).options == {}
+
+
+def test_what_declares_no_options_has_those_of_its_signature() -> None:
+    assert part(nn.Linear).with_options({}).options == {"bias": True}
+    assert part(nn.Linear).left_out["in_features"] == "it has no default"
 
 
 def test_options_that_nobody_sets_have_their_defaults() -> None:

@@ -20,13 +20,13 @@ from ignite_threenet import (
     option,
 )
 from ignite_threenet.extensions.entries import Entry, FileEntry
+from ignite_threenet.extensions.reference import Reference
 from ignite_threenet.extensions.selection import (
     find_plugin,
     find_plugins,
     load_plugin,
     resolve_plugins,
     select_plugins,
-    split_name,
 )
 from ignite_threenet.options.declaration import option_specs
 
@@ -758,7 +758,9 @@ def write(path: str = "depth.py", source: str = FILE) -> str:
     ],
 )
 def test_a_word_is_a_name_in_the_run_and_what_it_stands_for(word: str, name: str, use: str) -> None:
-    assert split_name(word) == (name, use)
+    reference = Reference.parse(word)
+
+    assert (reference.name, reference.value) == (name, use)
 
 
 def test_a_plugin_in_a_file_takes_part_under_the_files_name() -> None:
@@ -821,7 +823,7 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(source: str, proble
 )
 def test_a_name_that_cannot_be_a_flag_is_refused(word: str) -> None:
     write("my depth.py")
-    name, _ = split_name(word)
+    name = Reference.parse(word).name
 
     with pytest.raises(PluginChoiceError) as raised:
         resolve_plugins([word])

@@ -9,8 +9,9 @@ import pytest
 from conftest import InstallDistribution
 
 from ignite_threenet import UnknownNameError
-from ignite_threenet.extensions.entries import Entry, FileEntry, find_entries, find_entry, is_file
+from ignite_threenet.extensions.entries import Entry, FileEntry, find_entries, find_entry
 from ignite_threenet.extensions.importing import LoadFailedError
+from ignite_threenet.extensions.reference import Reference
 
 GROUP = "acme.tools"
 
@@ -49,12 +50,12 @@ def imported() -> list[str]:
     ["saw.py", "./saw.py", "/tools/saw.py", "saw.py:Tool", "./my tools/saw.py:Tool", "name=saw.py"],
 )
 def test_a_word_that_ends_in_py_is_a_file(word: str) -> None:
-    assert is_file(word)
+    assert Reference.parse(word).is_file
 
 
 @pytest.mark.parametrize("word", ["saw", "saw.pyc", "saw:Tool", "py", "", "acme.saw"])
 def test_any_other_word_is_a_name(word: str) -> None:
-    assert not is_file(word)
+    assert not Reference.parse(word).is_file
 
 
 # Files, not imported

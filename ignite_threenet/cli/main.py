@@ -24,8 +24,9 @@ from click.core import ParameterSource
 from ..config import DEFAULT_PLUGINS, RunConfig
 from ..errors import ConfigError, RunInterruptedError, ThreeNetError, UnknownNameError
 from ..extensions.component import GROUPS, ChosenPart, find_part, find_parts, locate
-from ..extensions.entries import Entry, FileEntry, is_file
+from ..extensions.entries import Entry, FileEntry
 from ..extensions.plugin import Plugin
+from ..extensions.reference import Reference
 from ..extensions.selection import (
     ChosenPlugin,
     find_plugin,
@@ -456,7 +457,7 @@ class _ConfigFile:
         word = word.strip()
         mark = "+" if word.startswith("+") else ""
         name, equals, target = word.removeprefix("+").rpartition("=")
-        if not is_file(target) or Path(target).is_absolute():
+        if not Reference.parse(target).is_file or Path(target).is_absolute():
             return word
         return f"{mark}{name}{equals}{self.directory / target}"
 

@@ -5,7 +5,6 @@ where one of them is loaded.
 """
 
 import inspect
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +12,10 @@ from typing import Any
 
 from ..errors import PartError, ThreeNetError, UnknownNameError, spell_cause
 from ..options.declaration import OptionSpec, option_specs
-from .entries import Entry, FileEntry, find_entries, find_entry, is_file, split_file
+from ..options.signature import SignatureOptions, read_signature
+from .entries import Entry, FileEntry, find_entries, find_entry
 from .importing import LoadFailedError, source_digest
+from .reference import Reference
 
 GROUPS = {
     "model": "ignite_threenet.models",
@@ -23,8 +24,8 @@ GROUPS = {
 """The entry-point groups, by the kind of part."""
 
 
-# What the data says and not the user.
-_FROM_DATA = ("input_shape", "classes")
+# What the run says and not the user.
+_FILLED_IN = {"model": ("input_shape", "classes"), "dataset": ("data_dir",)}
 
 
 _FOLDER_SOURCE = "ignite_threenet.data.folder:ImageFolderSource"
@@ -54,11 +55,28 @@ class ChosenPart:
 
     @property
     def specs(self) -> tuple[OptionSpec, ...]:
-        """Its options, as far as a user sets them."""
-        if not isinstance(self.make, type):
-            return ()
-        settled = {*self.fixed, *(_FROM_DATA if self.kind == "model" else ())}
-        return tuple(spec for spec in option_specs(self.make) if spec.name not in settled)
+        """Its options: those that it declares, else those that its signature offers."""
+        if isinstance(self.make, type) and self._declares_options:
+            return tuple(each for each in option_specs(self.make) if each.name not in self._settled)
+        return self._signature.specs
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Why a parameter of its signature is no option, by name."""
+        return {} if self._declares_options else self._signature.left_out
+
+    @property
+    def _declares_options(self) -> bool:
+        return isinstance(self.make, type) and "__option_specs__" in vars(self.make)
+
+    @property
+    def _signature(self) -> SignatureOptions:
+        return read_signature(self.make, self._settled)
+
+    @property
+    def _settled(self) -> set[str]:
+        """What the word that chose it, or the run, fills in."""
+        return {*self.fixed, *_FILLED_IN[self.kind]}
 
     @property
     def description(self) -> str:
@@ -89,8 +107,16 @@ class ChosenPart:
         Raises:
             PartError: it raised.
         """
-        given = {**arguments, **self.fixed, **self.options}
+        given = {**arguments, **self.fixed, **self._set_options}
         return self.call(self.make, given, "cannot be made")
+
+    @property
+    def _set_options(self) -> Mapping[str, Any]:
+        """Give the options; of a signature only those that were set, for it has its defaults."""
+        if self._declares_options:
+            return self.options
+        defaults = {spec.name: spec.default for spec in self.specs}
+        return {name: each for name, each in self.options.items() if each != defaults[name]}
 
     def call(self, function: Callable[..., Any], given: Mapping[str, Any], problem: str) -> Any:
         """Call a function of the part's author with those of the given arguments that it takes.
@@ -152,9 +178,10 @@ def find_part(kind: str, word: str) -> Entry | FileEntry:
         PartError: several distributions bring one of that name.
     """
     installed = find_parts(kind)
+    reference = Reference.parse(word)
     if kind == "dataset" and _is_folder(word) and word not in installed:
         return Entry(Path(word).resolve().name, _FOLDER_SOURCE, "", "")
-    if kind == "dataset" and os.sep in word and not is_file(word):
+    if kind == "dataset" and not reference.is_there() and not reference.is_file:
         raise UnknownNameError("dataset folder", word, ())
     try:
         return find_entry(kind, word, installed)
@@ -199,24 +226,13 @@ def locate(kind: str, word: str, directory: Path = Path()) -> str:
     """
     if not word:
         return word
-    placed = os.path.abspath(directory / os.path.expanduser(word))  # noqa: PTH100, PTH111
-    is_place = is_file(word) or (
-        kind == "dataset" and _is_folder(placed) and word not in find_parts(kind)
+    reference = Reference.parse(word)
+    is_folder = (
+        kind == "dataset"
+        and _is_folder(reference.located(directory, is_folder=True).target)
+        and word not in find_parts(kind)
     )
-    return placed if is_place else word
-
-
-def is_there(word: str) -> bool:
-    """Tell whether the file or the folder that a word names exists; of a plain name, always.
-
-    Example:
-        >>> is_there("mnist"), is_there("/nowhere/net.py:Net"), is_there("/nowhere/pets")
-        (True, False, False)
-    """
-    path, _ = split_file(word)
-    if is_file(word):
-        return Path(path).is_file()
-    return os.sep not in word or Path(word).is_dir()
+    return reference.located(directory, is_folder=is_folder).value
 
 
 def _is_folder(word: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import UnknownNameError, nearest, spell_cause
 from .importing import LoadFailedError, find_module, first_line, import_file
+from .reference import Reference
 
 
 @dataclass(frozen=True)
@@ -140,28 +141,6 @@ def _absent(path: Path, name: str, module: ModuleType) -> str:
     return f"has no {name!r} in {path}" + (f"; did you mean {guess!r}?" if guess else "")
 
 
-def is_file(word: str) -> bool:
-    """Tell whether a word names a Python file, perhaps with something in it, and no entry point.
-
-    Example:
-        >>> is_file("./patience.py"), is_file("patience.py:Patience"), is_file("patience")
-        (True, True, False)
-    """
-    path, _ = split_file(word)
-    return path.endswith(".py")
-
-
-def split_file(word: str) -> tuple[str, str]:
-    """Split ``file.py:Name`` into the file and the name in it, which may be missing.
-
-    Example:
-        >>> split_file("patience.py:Patience"), split_file("./patience.py")
-        (('patience.py', 'Patience'), ('./patience.py', ''))
-    """
-    path, colon, name = word.rpartition(":")
-    return (path, name) if colon and path.endswith(".py") else (word, "")
-
-
 def find_entries(group: str) -> dict[str, list[Entry]]:
     """List what is installed under an entry-point group, by name, without importing any of it.
 
@@ -188,7 +167,7 @@ def find_entry(
 
     Args:
         kind: what messages call it: plugin, model, dataset.
-        word: a name, or ``file.py``, or ``file.py:Name``.
+        word: a name, or ``file.py``, ``file.py:Name``, or ``package.module:Name``.
         installed: what find_entries() gave.
         where: who asks, for the message.
 
@@ -196,8 +175,11 @@ def find_entry(
         UnknownNameError: there is none of that name, or no such file.
         LoadFailedError: several distributions bring one of that name.
     """
-    if is_file(word):
-        return _find_file(kind, word, where)
+    reference = Reference.parse(word)
+    if reference.is_file:
+        return _find_file(kind, reference, where)
+    if reference.is_module:
+        return _find_in_module(kind, reference, where)
     entries = installed.get(word)
     if not entries:
         raise UnknownNameError(kind, word, installed, where)
@@ -207,8 +189,19 @@ def find_entry(
     return entries[0]
 
 
-def _find_file(kind: str, word: str, where: str) -> FileEntry:
-    path, attribute = split_file(word)
-    if not Path(path).is_file():
-        raise UnknownNameError(f"{kind} file", path, (), where)
-    return FileEntry(Path(path), attribute)
+def _find_file(kind: str, reference: Reference, where: str) -> FileEntry:
+    if not reference.is_there():
+        raise UnknownNameError(f"{kind} file", reference.target, (), where)
+    return FileEntry(Path(reference.target), reference.attribute)
+
+
+def _find_in_module(kind: str, reference: Reference, where: str) -> Entry:
+    """Find something by its module; its distribution is known where it has the module's name."""
+    if find_module(reference.target) is None:
+        raise UnknownNameError(f"{kind} module", reference.target, (), where)
+    try:
+        distribution = importlib.metadata.distribution(reference.target.partition(".")[0])
+        origin = distribution.name, distribution.version
+    except importlib.metadata.PackageNotFoundError:
+        origin = "", ""
+    return Entry(reference.name, reference.value, *origin)

@@ -1,10 +1,8 @@
 """Which plugins take part in a run, and in which order."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from ..errors import (
@@ -16,12 +14,10 @@ from ..errors import (
 )
 from ..options.declaration import OptionSpec, option_specs
 from .component import GROUPS
-from .entries import Entry, FileEntry, find_entries, find_entry, is_file, split_file
+from .entries import Entry, FileEntry, find_entries, find_entry
 from .importing import LoadFailedError, source_digest
 from .plugin import API, ENTRY_POINT_GROUP, Plugin
-
-# What an option's flag and an environment variable can be made of.
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+from .reference import Reference
 
 
 @dataclass(frozen=True)
@@ -129,22 +125,6 @@ def _is_plugin(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, Plugin) and value is not Plugin
 
 
-def split_name(word: str) -> tuple[str, str]:
-    """Split what names a plugin into its name in the run and what it is.
-
-    Example:
-        >>> split_name("best"), split_name("second=best"), split_name("./my_patience.py:Patience")
-        (('best', 'best'), ('second', 'best'), ('my-patience', './my_patience.py:Patience'))
-    """
-    name, equals, target = word.partition("=")
-    if equals and _NAME.fullmatch(name.strip()):
-        return name.strip(), target.strip()
-    if is_file(word):
-        path, _ = split_file(word)
-        return FileEntry(Path(path)).name, word
-    return word, word
-
-
 def select_plugins(items: Iterable[str], default: Sequence[str]) -> tuple[list[str], set[str]]:
     """Read a selection such as ``best,plot``, ``+acme`` or ``no:plot``.
 
@@ -167,7 +147,7 @@ def select_plugins(items: Iterable[str], default: Sequence[str]) -> tuple[list[s
     removed = {word[3:].strip() for word in words if word.startswith("no:")}
     base = plain if plain else list(default)
     chosen = dict.fromkeys(name for name in [*base, *added] if name != "none")
-    names = {word: split_name(word)[0] for word in chosen}
+    names = {word: Reference.parse(word).name for word in chosen}
     # What was only named to be taken away need not be installed under that name.
     aliases = {name for word, name in names.items() if name != word}
     return [word for word in chosen if names[word] not in removed], removed - aliases
@@ -226,8 +206,11 @@ class _Resolver:
     def _want(self, item: str | Plugin) -> None:
         if not isinstance(item, str | Plugin):
             raise TypeError(f"plugins: {item!r} is not a name or a plugin; a class is called")
-        name, target = (item.name,) * 2 if isinstance(item, Plugin) else split_name(item)
-        if not _NAME.fullmatch(name):
+        reference = (
+            Reference.parse(item) if isinstance(item, str) else Reference(item.name, item.name)
+        )
+        name, target = reference.name, reference.value
+        if not reference.can_be_name:
             problem = "cannot be a name (letters, digits, -_.); use NAME=FILE"
             raise PluginChoiceError(name, "", problem)
         is_other = self._targets.setdefault(name, target) != target
@@ -272,9 +255,8 @@ class _Resolver:
             return ChosenPlugin(name, cls, origin, instance.required_by, use, instance)
         use = self._targets.get(name, name)
         found = find_plugin(use, parent, self._installed)
-        if isinstance(found, FileEntry):
-            # As seen from anywhere, where a saved run goes on.
-            use = FileEntry(found.path.absolute(), found.attribute).value
+        # As seen from anywhere, where a saved run goes on.
+        use = Reference.parse(use).located().value
         required_by = None if name in self._targets else parent
         return ChosenPlugin(name, load_plugin(found), found.origin, required_by, use)
 

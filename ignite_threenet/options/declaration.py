@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ..errors import OptionError, UnknownNameError, nearest
 from .plain import plain
-from .types import Limits, RefusedError, make_type
+from .types import NO_LIMITS, Limits, RefusedError, make_type
 
 _METADATA_KEY = "ignite_threenet.option"
 
@@ -187,18 +187,42 @@ def _spec(cls: type, field: dataclasses.Field[Any], annotation: Any) -> OptionSp
     if _METADATA_KEY not in field.metadata:
         raise TypeError(f"{where}: declare it with option(), or annotate it as ClassVar")
     help_text, limits = field.metadata[_METADATA_KEY]
+    return make_spec(field.name, annotation, field.default, help_text, limits, where)
+
+
+def make_spec(
+    name: str,
+    annotation: Any,
+    default: object,
+    help: str = "",
+    limits: Limits = NO_LIMITS,
+    where: str = "",
+) -> OptionSpec:
+    """Make what is known of an option.
+
+    Args:
+        name: its name.
+        annotation: its type.
+        default: its value if nobody sets it.
+        help: one line of help.
+        limits: what its values must keep to.
+        where: what messages call it; its name if empty.
+
+    Raises:
+        TypeError: it has a type or a default that cannot be one.
+    """
+    where = where or name
     converter = make_type(annotation, limits, where)
     try:
-        default = converter.convert(field.default, False)
+        converted = converter.convert(default, False)
     except RefusedError as refused:
         raise TypeError(
-            f"the default of {where}: {field.default!r} {refused.problem}; "
-            f"expected {converter.allowed}"
+            f"the default of {where}: {default!r} {refused.problem}; expected {converter.allowed}"
         ) from None
     return OptionSpec(
-        name=field.name,
-        default=default,
-        help=help_text,
+        name=name,
+        default=converted,
+        help=help,
         allowed=converter.allowed,
         limits="" if limits.choices is not None else str(limits),
         metavar=converter.metavar,

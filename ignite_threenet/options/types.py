@@ -67,6 +67,10 @@ class Limits:
             raise RefusedError("is out of range")
 
 
+NO_LIMITS = Limits(None, None, None, None, None)
+"""Every value of the type."""
+
+
 class RefusedError(Exception):
     """A value is refused; the caller knows where it was given."""
 
@@ -108,7 +112,8 @@ def make_type(annotation: Any, limits: Limits, where: str) -> _Type:
     if origin is Literal:
         return _choice({str(value): value for value in arguments})
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return _choice({member.name.lower(): member for member in annotation})
+        # With the aliases, such as the DEFAULT of torchvision's weights.
+        return _choice({name.lower(): each for name, each in annotation.__members__.items()})
     if annotation in _NOUNS:
         return _scalar(annotation, limits)
     raise TypeError(

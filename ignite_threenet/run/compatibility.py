@@ -12,9 +12,9 @@ from ..config import RunConfig
 from ..data.data_module import DataModule
 from ..errors import CheckpointError, ConfigError
 from ..extensions.component import ChosenPart
-from ..extensions.entries import is_file
 from ..extensions.importing import qualified_name
 from ..extensions.plugin import Plugin
+from ..extensions.reference import Reference
 from ..options.declaration import plain_options
 from ..options.plain import plain
 from ..training.randomness import get_random_state
@@ -32,7 +32,7 @@ def source_of_part(part: ChosenPart, word: str) -> dict[str, str]:
     """Tell where a model or a dataset came from, which a word has named."""
     return {
         "kind": qualified_name(part.make),
-        "distribution": "" if is_file(word) else part.origin,
+        "distribution": "" if Reference.parse(word).is_file else part.origin,
         "sha256": part.source_digest,
     }
 
@@ -41,7 +41,7 @@ def source_of_plugin(plugin: Plugin) -> dict[str, str]:
     """Tell where a plugin came from."""
     return {
         "kind": type(plugin).__qualname__,
-        "distribution": "" if is_file(plugin.use) else plugin.distribution,
+        "distribution": "" if Reference.parse(plugin.use).is_file else plugin.distribution,
         "sha256": plugin.source_digest,
     }
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from ..config import RunConfig
 from ..errors import CheckpointError, ConfigError
-from ..extensions.component import GROUPS, is_there
-from ..extensions.entries import is_file
+from ..extensions.component import GROUPS
 from ..extensions.plugin import Plugin
-from ..extensions.selection import find_plugins, resolve_plugins, split_name
+from ..extensions.reference import Reference
+from ..extensions.selection import find_plugins, resolve_plugins
 from ..options.declaration import OptionSpec, option_specs
 from ..storage import checkpoint_file as checkpoint
 from ..storage.directory import RunDirectory
@@ -270,18 +270,24 @@ def words_of(saved: SavedRun, moved: Iterable[str] = ()) -> list[str]:
         CheckpointError: it had no plugin of such a name.
     """
     installed = find_plugins()
-    places = {split_name(word)[0]: word for word in moved}
+    places = {Reference.parse(word).name: word for word in moved}
     uses = {each["name"]: each["use"] for each in saved.plugins}
     left_out = {each["name"] for each in saved.plugins if each["left_out"]}
     for name in (*places, *saved.without):
         if name not in uses:
             raise CheckpointError(saved.path, f"was made without the plugin {name!r}")
-    there = {use for use in uses.values() if use in installed or (is_file(use) and is_there(use))}
+    there = {use for use in uses.values() if use in installed or _is_found(use)}
     return [
         places.get(name, f"{name}={use}")
         for name, use in uses.items()
         if name not in saved.without and (name in places or (use in there and name not in left_out))
     ]
+
+
+def _is_found(use: str) -> bool:
+    """Tell whether a file, or something in a module, is there."""
+    reference = Reference.parse(use)
+    return (reference.is_file or reference.is_module) and reference.is_there()
 
 
 def check_places(saved: SavedRun, config: Mapping[str, Any]) -> None:
@@ -296,7 +302,7 @@ def check_places(saved: SavedRun, config: Mapping[str, Any]) -> None:
     """
     for kind in saved.parts:
         place = str(config[kind])
-        if place == saved.config[kind] and not is_there(place):
+        if place == saved.config[kind] and not Reference.parse(place).is_there():
             raise CheckpointError(
                 saved.path,
                 f"the {kind} {place} is no longer there; where it has moved to, --{kind} says",
