@@ -75,7 +75,6 @@ __all__ = [
     "option",
     "select_device",
 ]
-
 _MODULES = {
     "config": ("DEFAULT_PLUGINS", "RunConfig"),
     "data.dataset": ("Dataset", "Split"),

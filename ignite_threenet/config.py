@@ -11,7 +11,6 @@ from .options.declaration import make_options_class, option
 DEFAULT_PLUGINS = ("accuracy", "best", "timing", "plot", "progress", "checkpoint")
 """The plugins that ``ignite-threenet run`` attaches where none are named."""
 
-
 # NumPy's legacy seeding, which Ignite's manual_seed also calls, takes 32 bits.
 _LARGEST_SEED = 2**32 - 1
 

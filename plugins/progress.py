@@ -18,6 +18,7 @@ class Progress(Plugin):
     """Show bars on a terminal, and a plain line now and then elsewhere."""
 
     on_error = "detach"
+    quiet = True
     interval_s: float = option(
         10.0, help="seconds between two lines where there is no terminal", min=0
     )

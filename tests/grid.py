@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from ignite_threenet import Plugin, Run, RunConfig, RunInterruptedError, ThreeNet
 from ignite_threenet.training.engines import Batch, LossFunction
 from ignite_threenet.training.optimizer import MakeOptimizer
+from ignite_threenet.training.randomness import get_random_state
 
 EPOCHS = 3
 EPOCH_LENGTH = 3
@@ -308,7 +309,7 @@ def outcome(run: Run) -> dict[str, object]:
         "metrics.jsonl": [json.loads(line) for line in lines],
         "summary.json": dict(run.directory.read_summary()),
         "counters": [run.trainer.state.epoch, run.recorder.iteration],
-        "random": run.random_state(),
+        "random": get_random_state(run.loaders["train"]),
     }
     return dict(_flatten(parts, ""))
 

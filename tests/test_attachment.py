@@ -360,9 +360,7 @@ def test_the_stopwatch_counts_also_what_ends_with_an_error(clock: Clock) -> None
     assert stopwatch.seconds == {"plot": 2.0, "best": 5.0}
 
 
-def test_a_plugins_handlers_are_timed_under_its_name(
-    engine: TrackedEngine, clock: Clock
-) -> None:
+def test_a_plugins_handlers_are_timed_under_its_name(engine: TrackedEngine, clock: Clock) -> None:
     stopwatch = Stopwatch()
     attachment = Attachment(Watcher(), stopwatch, current_epoch=lambda: 0, strict=False)
     register(attachment, engine, Events.ITERATION_COMPLETED, lambda: clock.take(1.5))

@@ -75,7 +75,8 @@ class TestRun:
             "best.safetensors",
             "loss.png",
             "accuracy.png",
-            "checkpoint-00000004.pt",
+            "checkpoint-00000004.safetensors",
+            "model.safetensors",
             "summary.json",
             ".lock",
         }
@@ -96,6 +97,7 @@ class TestRun:
             ".lock",
             "manifest.json",
             "metrics.jsonl",
+            "model.safetensors",
             "summary.json",
         ]
 
@@ -153,7 +155,7 @@ class TestDryRun:
         assert any(line.startswith("accuracy ignite-threenet") for line in lines)
         assert "trainer EPOCH_COMPLETED(every=20) accuracy Accuracy.measure" in lines
         assert "evaluators[train] COMPLETED best Best.compare" in lines
-        assert list(Path().iterdir()) == []
+        assert [path.name for path in Path().iterdir()] == ["data"]
 
     def test_lists_the_plugins_in_their_order_and_why(self, invoke: Invoke) -> None:
         content = plan(invoke, "--plugins", "plot,best")
@@ -418,7 +420,7 @@ class TestResumeOfPluginFiles:
 
         assert result.exit_code == 1
         assert result.stderr == (
-            "error: there/checkpoint-00000004.pt: plugin 'patience': "
+            "error: there/checkpoint-00000004.safetensors: plugin 'patience': "
             f"the SHA-256 digest of its source was {before:.12}, and is {now:.12}; "
             "go on with it by --allow-changes\n"
         )
@@ -508,11 +510,6 @@ class TestRefusals:
                 "--accuracy.split: 'tran' is not one of the choices; "
                 "expected train, valid or test; did you mean 'train'?",
             ),
-            (
-                ("--accuracy.split", "valid"),
-                "accuracy.split: this run has no split 'valid', only train, test; "
-                "hold samples out by --valid-size",
-            ),
             (("--nesterov",), "nesterov: needs a momentum above 0, and momentum is 0"),
             (
                 ("--dataset", "minst"),
@@ -550,6 +547,19 @@ class TestRefusals:
         assert result.stderr == f"error: {message}\n"
         assert result.stdout == ""
         assert list(Path().iterdir()) == []
+
+    def test_a_split_that_the_data_does_not_have_is_refused_when_it_is_loaded(
+        self, invoke: Invoke
+    ) -> None:
+        words = ("--dataset", "digits", "--accuracy.split", "valid", "--quiet", "--out", "there")
+        result = invoke("run", *words)
+
+        assert result.exit_code == 2
+        assert result.stderr == (
+            "error: accuracy.split: this run has no split 'valid', only train, test; "
+            "hold samples out by --valid-size\n"
+        )
+        assert not Path("there").exists()
 
     def test_an_unknown_option_names_the_nearest(self, invoke: Invoke) -> None:
         result = invoke("run", "--accuracy.evry", "3")
@@ -777,7 +787,7 @@ class TestPluginsCommands:
             commands.append(command)
             return subprocess.CompletedProcess(command, 0)
 
-        monkeypatch.setattr("ignite_threenet.cli.main.subprocess.run", pass_all)
+        monkeypatch.setattr("ignite_threenet.cli.authoring.subprocess.run", pass_all)
 
         result = invoke("plugins", "check", *words)
 
@@ -789,7 +799,7 @@ class TestPluginsCommands:
     ) -> None:
         codes = iter([1, 0])
         monkeypatch.setattr(
-            "ignite_threenet.cli.main.subprocess.run",
+            "ignite_threenet.cli.authoring.subprocess.run",
             lambda command, **arguments: subprocess.CompletedProcess(command, next(codes)),
         )
 
@@ -903,7 +913,7 @@ class TestConsoleScript:
         assert summary["status"] == "interrupted"
         assert errors.splitlines()[-1] == f"error: {summary['error']}"
         assert summary["error"].endswith("; go on by: ignite-threenet run --resume there")
-        saved = f"checkpoint-{summary['iterations']:08}.pt"
+        saved = f"checkpoint-{summary['iterations']:08}.safetensors"
         assert (tmp_path / "there" / saved).is_file()
 
     def test_a_reader_that_leaves_is_no_error_message(self) -> None:

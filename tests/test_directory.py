@@ -26,6 +26,7 @@ from ignite_threenet.storage.directory import (
     SUMMARY,
     RunDirectory,
     check_usable,
+    is_kept_for_resuming,
 )
 
 
@@ -70,7 +71,8 @@ def contents(path: Path) -> dict[str, bytes]:
 def another_process_using(path: Path) -> Iterator[int]:
     """Let another process take a run's directory; give its number."""
     code = (
-        "import sys; from pathlib import Path; from ignite_threenet.storage.directory import RunDirectory\n"
+        "import sys; from pathlib import Path\n"
+        "from ignite_threenet.storage.directory import RunDirectory\n"
         "run = RunDirectory.open(Path(sys.argv[1])); print('taken', flush=True); input()"
     )
     command = [sys.executable, "-c", code, str(path)]
@@ -150,6 +152,7 @@ def test_force_removes_also_what_a_killed_run_left(tmp_path: Path) -> None:
     killed.write_manifest({"versions": {"ignite_threenet": "0.1.0"}})
     killed.write("best.pt", b"weights")
     killed.write_checkpoint(4, b"state", keep=2)
+    (killed.path / "checkpoint-00000002.pt").write_text("of an earlier version")
     killed.release()
 
     RunDirectory.create(tmp_path / "run", "mnist", force=True)
@@ -160,6 +163,7 @@ def test_force_removes_also_what_a_killed_run_left(tmp_path: Path) -> None:
 def test_force_keeps_the_files_that_no_run_wrote(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", **{"best.pt": "weights"})
     (path / "notes.txt").write_text("mine")
+    (path / "checkpoint-best.safetensors").write_text("mine too")
     (path / "checkpoint-best.pt").write_text("mine too")
     (path / "thoughts").mkdir()
     (path / "thoughts" / "best.pt").write_text("mine too")
@@ -168,7 +172,7 @@ def test_force_keeps_the_files_that_no_run_wrote(tmp_path: Path) -> None:
 
     kept = contents(path)
     assert set(kept) == {
-        *(MANIFEST, "notes.txt", "checkpoint-best.pt"),
+        *(MANIFEST, "notes.txt", "checkpoint-best.safetensors", "checkpoint-best.pt"),
         str(Path("thoughts", "best.pt")),
     }
     assert kept["notes.txt"] == b"mine"
@@ -349,6 +353,7 @@ def test_a_written_file_holds_its_content_and_its_path_is_returned(tmp_path: Pat
         SUMMARY,
         LOCK,
         OWNER,
+        "checkpoint-00000004.safetensors",
         "checkpoint-00000004.pt",
     ],
 )
@@ -573,6 +578,7 @@ def test_weights_are_written_for_torch_and_as_safetensors(tmp_path: Path) -> Non
     for weights in (
         torch.load(run.path / "best.pt", weights_only=True),
         load_weights(run.path / "best.pt"),
+        load_weights(run.path / "best.safetensors"),
         safetensors.torch.load_file(run.path / "best.safetensors"),
     ):
         assert weights.keys() == model.state_dict().keys()
@@ -595,7 +601,7 @@ def test_a_checkpoint_is_named_by_its_iteration_and_listed_nowhere(tmp_path: Pat
 
     path = run.write_checkpoint(235, b"state", keep=2)
 
-    assert path == run.path / "checkpoint-00000235.pt"
+    assert path == run.path / "checkpoint-00000235.safetensors"
     assert path.read_bytes() == b"state"
     assert run.files == [MANIFEST]
 
@@ -607,17 +613,28 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path, keep: int, kept: list[i
     for iteration in (10, 20, 30):
         run.write_checkpoint(iteration, b"state", keep=keep)
 
-    assert run.checkpoints() == [run.path / f"checkpoint-{each:08}.pt" for each in kept]
+    assert run.checkpoints() == [run.path / f"checkpoint-{each:08}.safetensors" for each in kept]
 
 
 def test_checkpoints_are_ordered_by_number(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path / "run", "mnist")
-    names = ["checkpoint-100000000.pt", "checkpoint-99999999.pt", "checkpoint-00000002.pt"]
-    for name in (names[1], names[0], names[2], "checkpoint-7.pt", ".checkpoint-00000009.pt-1234"):
+    names = [f"checkpoint-{number}.safetensors" for number in (100_000_000, 99_999_999, "00000002")]
+    others = ["checkpoint-7.safetensors", ".checkpoint-00000009.safetensors-1234"]
+    for name in (names[1], names[0], names[2], *others):
         (run.path / name).touch()
 
     assert [path.name for path in run.checkpoints()] == names
     assert run.last_saved_iteration() == 100_000_000
+
+
+def test_checkpoints_of_an_earlier_version_are_not_listed(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", "mnist")
+    (run.path / "checkpoint-00000009.pt").touch()
+    path = run.write_checkpoint(8, b"state", keep=1)
+
+    assert run.checkpoints() == [path]
+    assert run.last_saved_iteration() == 8
+    assert is_kept_for_resuming("checkpoint-00000009.pt")
 
 
 def test_without_checkpoints_there_is_no_last_one(tmp_path: Path) -> None:
@@ -640,7 +657,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_ones(
     with pytest.raises(CheckpointError) as raised:
         run.write_checkpoint(20, b"state", keep=1)
 
-    path = run.path / "checkpoint-00000020.pt"
+    path = run.path / "checkpoint-00000020.safetensors"
     assert str(raised.value) == f"{path}: cannot be written: No space left on device"
     assert raised.value.path == path
     assert run.checkpoints() == [first]

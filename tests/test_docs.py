@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import write_files
 
-from ignite_threenet.cli.main import describe_commands
+from ignite_threenet.cli.reference import describe_commands
 from ignite_threenet.testing import run_plugin
 from ignite_threenet.testing.fixtures import RunCli
 

@@ -125,10 +125,10 @@ def test_a_directory_error_names_the_directory() -> None:
 
 
 def test_a_checkpoint_error_names_the_file() -> None:
-    error = CheckpointError("run/checkpoint-00000235.pt", "is cut short")
+    error = CheckpointError("run/checkpoint-00000235.safetensors", "is cut short")
 
-    assert str(error) == "run/checkpoint-00000235.pt: is cut short"
-    assert error.path == "run/checkpoint-00000235.pt"
+    assert str(error) == "run/checkpoint-00000235.safetensors: is cut short"
+    assert error.path == "run/checkpoint-00000235.safetensors"
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_nothing_is_near_where_nothing_is_known() -> None:
         PluginFailedError("plot", "acme-plot 0.3", "close", 3, ValueError("no fonts")),
         DivergedError(2, 300, float("inf")),
         UnreachableError("mnist is not on disk", "take digits"),
-        CheckpointError(Path("run/checkpoint-00000235.pt"), "is cut short"),
+        CheckpointError(Path("run/checkpoint-00000235.safetensors"), "is cut short"),
         RunInterruptedError(2, 236, Path("run")),
     ],
     ids=lambda error: type(error).__name__,

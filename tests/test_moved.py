@@ -144,7 +144,7 @@ EPOCHS = 4
 # Of three iterations in an epoch.
 STOP = 4
 
-CHECKPOINT = f"checkpoint-{STOP:08}.pt"
+CHECKPOINT = f"checkpoint-{STOP:08}.safetensors"
 
 OPTIONS: Mapping[str, Any] = {
     "model": "net.py:Net",
@@ -209,7 +209,7 @@ def begin(plugins: Sequence[str] = (), **options: Any) -> Path:
 
 
 def last_checkpoint(path: Path | str) -> dict[str, Any]:
-    return checkpoint.read(max(Path(path).glob("checkpoint-*.pt")))
+    return checkpoint.read(max(Path(path).glob("checkpoint-*.safetensors")))
 
 
 def remembered(path: Path | str) -> dict[str, object]:

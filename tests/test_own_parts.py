@@ -184,7 +184,7 @@ def make_config(**options: object) -> RunConfig:
 
 
 def last_checkpoint(directory: Path | str) -> dict[str, Any]:
-    return checkpoint.read(max(Path(directory).glob("checkpoint-*.pt")))
+    return checkpoint.read(max(Path(directory).glob("checkpoint-*.safetensors")))
 
 
 def assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
@@ -1111,7 +1111,7 @@ class TestResume:
         message = refusal(run_cli("run", "--resume", "there", "--epochs", "3"), 1)
 
         now = hashlib.sha256(content.encode()).hexdigest()
-        (saved,) = Path("there").glob("checkpoint-*.pt")
+        (saved,) = Path("there").glob("checkpoint-*.safetensors")
         assert message == (
             f"{saved}: {kind} {path.stem!r}: the SHA-256 digest of its source was "
             f"{DIGESTS[name][:12]}, and is {now[:12]}; go on with it by --allow-changes"
@@ -1125,7 +1125,7 @@ class TestResume:
 
         kind = {"net.py": "model", "points.py": "dataset"}[name]
         chosen = {"net.py": "net.py:Net", "points.py": "points.py:Points"}[name]
-        (saved,) = Path("there").glob("checkpoint-*.pt")
+        (saved,) = Path("there").glob("checkpoint-*.safetensors")
         assert message == (
             f"{saved}: the {kind} {Path(chosen).absolute()} is no longer there; "
             f"where it has moved to, --{kind} says"
@@ -1162,7 +1162,7 @@ class TestResume:
     ) -> None:
         result = run_cli("run", "--resume", "there", "--epochs", "3", *words)
 
-        (saved,) = Path("there").glob("checkpoint-*.pt")
+        (saved,) = Path("there").glob("checkpoint-*.safetensors")
         assert refusal(result, 1) == f"{saved}: {message}"
 
     @pytest.mark.parametrize(
@@ -1220,7 +1220,7 @@ class TestResume:
 
         result = run_cli("run", "--resume", "there", "--epochs", "3", "--config", "run.toml")
 
-        (saved,) = begun.glob("checkpoint-*.pt")
+        (saved,) = begun.glob("checkpoint-*.safetensors")
         expected = message.format(saved=Path("there", saved.name))
         assert refusal(result, code) == expected
 
@@ -1251,7 +1251,8 @@ class TestResume:
         message = refusal(run_cli("run", "--resume", "there", "--epochs", "3"), 1)
 
         assert message.endswith(
-            ".pt: the data is not the same as that of read, by its SHA-256 digests: train.images"
+            ".safetensors: the data is not the same as that of read, by its SHA-256 digests: "
+            "train.images"
         )
 
     def test_a_folder_whose_images_have_changed_is_refused(
@@ -1264,7 +1265,8 @@ class TestResume:
         message = refusal(run_cli("run", "--resume", "there", "--epochs", "3"), 1)
 
         assert message.endswith(
-            ".pt: the data is not the same as that of night-and-day, by its SHA-256 digests: "
+            ".safetensors: the data is not the same as that of night-and-day, "
+            "by its SHA-256 digests: "
             "train.images"
         )
 
@@ -1311,7 +1313,7 @@ class TestResume:
 
         message = refusal(run_cli("run", "--resume", "there", "--epochs", "3"), 1)
 
-        assert message.endswith(".pt: the model was your own, and is chosen by name")
+        assert message.endswith(".safetensors: the model was your own, and is chosen by name")
 
     def test_a_model_chosen_by_name_is_not_one_of_ones_own(self) -> None:
         Run(make_config(model="net.py"), [Checkpoint()]).train()

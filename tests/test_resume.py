@@ -582,7 +582,7 @@ def test_fewer_epochs_than_were_begun_are_refused(task: Task, moment: Moment) ->
     with pytest.raises(ConfigError) as caught:
         task.resume(path, epochs=2)
 
-    file = path / f"checkpoint-{moment[1]:08}.pt"
+    file = path / f"checkpoint-{moment[1]:08}.safetensors"
     assert str(caught.value) == f"epochs: 2, and {file} is in epoch 3 already"
     task.resume(path, epochs=3).close()
 
@@ -615,7 +615,7 @@ def parts(task: Task) -> Path:
     return task.train_until(MOMENTS["in mid-epoch"])
 
 
-FILE = Path("parts/checkpoint-00000006.pt")
+FILE = Path("parts/checkpoint-00000006.safetensors")
 
 
 def rewrite(path: Path, **changes: Any) -> None:
@@ -683,7 +683,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
     run.train()
 
     (message,) = [each for each in caplog.messages if str(FILE) in each]
-    assert message.endswith("; taking checkpoint-00000004.pt instead")
+    assert message.endswith("; taking checkpoint-00000004.safetensors instead")
     assert differences(run, task.train_through()) == []
 
 
@@ -692,7 +692,7 @@ def test_a_damaged_checkpoint_does_not_push_out_the_good_ones(task: Task, parts:
     task = replace(task, make_plugins=lambda: [Checkpoint(seconds=0, keep=1)])
 
     # The one that is left is of other options, so it is taken as the one before.
-    older = Path("parts/checkpoint-00000004.pt")
+    older = Path("parts/checkpoint-00000004.safetensors")
     content = checkpoint.read(older)
     content["plugins"][0]["options"]["keep"] = 1
     rewrite(older, plugins=content["plugins"])
@@ -704,7 +704,7 @@ def test_a_damaged_checkpoint_does_not_push_out_the_good_ones(task: Task, parts:
 
 
 def test_damaged_checkpoints_alone_are_refused(task: Task, parts: Path) -> None:
-    for path in parts.glob("checkpoint-*.pt"):
+    for path in parts.glob("checkpoint-*.safetensors"):
         path.write_bytes(path.read_bytes()[:-1])
 
     message = refusal(lambda: task.resume(parts))
@@ -715,7 +715,7 @@ def test_damaged_checkpoints_alone_are_refused(task: Task, parts: Path) -> None:
 def test_the_only_checkpoint_being_damaged_is_refused_by_its_own_name(
     task: Task, parts: Path
 ) -> None:
-    Path("parts/checkpoint-00000004.pt").unlink()
+    Path("parts/checkpoint-00000004.safetensors").unlink()
     FILE.write_bytes(FILE.read_bytes()[:-1])
 
     assert refusal(lambda: task.resume(parts)).startswith(f"{FILE}: ")
@@ -832,7 +832,7 @@ def test_a_loader_that_no_longer_gives_what_was_done_is_refused(
     path = with_batches(4).train_until((Events.ITERATION_COMPLETED, 3))
     message = refusal(with_batches(2).resume(path).train)
 
-    file = path / "checkpoint-00000003.pt"
+    file = path / "checkpoint-00000003.safetensors"
     assert message == f"{file}: the epoch had 3 iterations, and the loader gives 2"
 
 
@@ -937,7 +937,8 @@ def test_a_plugin_that_is_gone_is_carried_along_with_a_warning(
     interrupt(task.resume(path, plugins=None), (Events.ITERATION_COMPLETED, 7))
 
     after = {
-        each["name"]: each for each in checkpoint.read(path / "checkpoint-00000007.pt")["plugins"]
+        each["name"]: each
+        for each in checkpoint.read(path / "checkpoint-00000007.safetensors")["plugins"]
     }
     assert "the plugin 'noise' is gone; its state is carried along" in caplog.messages
     assert list(after) == ["checkpoint", "noise"]
@@ -1020,10 +1021,10 @@ def test_no_file_holds_weights_that_are_not_finite(
     with pytest.raises((DivergedError, PluginFailedError)):
         run.train()
 
-    files = list(Path("whole").glob("*.pt"))
-    assert {file.name for file in files} == {"checkpoint-00000004.pt", "best.pt"}
-    for file in files:
-        assert all(bool(each.isfinite().all()) for each in tensors_in(checkpoint.read(file)))
+    (file,) = Path("whole").glob("checkpoint-*")
+    assert file.name == "checkpoint-00000004.safetensors"
+    for content in (checkpoint.read(file), checkpoint.load_weights("whole/best.pt")):
+        assert all(bool(each.isfinite().all()) for each in tensors_in(content))
 
 
 def test_a_checkpoint_that_is_refused_says_what_is_not_finite(task: Task) -> None:
@@ -1079,7 +1080,7 @@ def test_a_run_is_not_saved_where_it_could_not_go_on(
         f"whole: not saved at {event.name}; a run can go on from EPOCH_COMPLETED, INTERRUPT, "
         "TERMINATE, and an ITERATION_COMPLETED that is not an epoch's last"
     )
-    assert not list(Path("whole").glob("*.pt"))
+    assert not list(Path("whole").glob("checkpoint-*"))
 
 
 @pytest.mark.parametrize(
@@ -1095,7 +1096,7 @@ def test_a_script_may_save_without_the_plugin(task: Task, moment: Moment) -> Non
     @whole.trainer.on(event)
     def save(trainer: Engine) -> None:
         if trainer.state.iteration == iteration:
-            assert whole.save() == Path(f"whole/checkpoint-{iteration:08}.pt")
+            assert whole.save() == Path(f"whole/checkpoint-{iteration:08}.safetensors")
             shutil.copytree("whole", "copy")
 
     whole.train()

@@ -124,7 +124,7 @@ def test_another_kind_of_optimizer_or_loss_is_refused(what: str, now: Mapping[st
         trial.resume(path, **now)
 
     before, after = (kind.__qualname__ for kind in kinds)
-    file = path / f"checkpoint-{IN_MID_EPOCH[1]:08}.pt"
+    file = path / f"checkpoint-{IN_MID_EPOCH[1]:08}.safetensors"
     assert str(caught.value) == f"{file}: the {what} was {before}, and is {after}"
     run = trial.resume(path)
     run.train()

@@ -11,11 +11,8 @@ from ..extensions.selection import find_plugins
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
-
 # What the plugin's file imports; its class is called otherwise.
 _IMPORTED = ("Any", "Engine", "Events", "Mapping", "Plugin", "Run")
-
-
 _PLUGIN = Template('''"""A plugin of ignite-threenet."""
 
 import logging
@@ -56,8 +53,6 @@ class $cls(Plugin):
         """Take it back."""
         self.lowest = state["lowest"]
 ''')
-
-
 _TEST = Template('''"""Tests of the plugin $name."""
 
 from ignite_threenet.testing import (
@@ -89,8 +84,6 @@ def test_it_remembers_the_lowest_loss() -> None:
 
     assert plugin.lowest == min(record.loss for record in run.history.epochs)
 ''')
-
-
 _PYPROJECT = Template("""[build-system]
 requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
@@ -123,8 +116,6 @@ exclude = ["^build/"]
 [tool.ruff]
 line-length = 100
 """)
-
-
 _README = Template("""# ignite-threenet-$name
 
 A plugin of ignite-threenet: says when the loss of an epoch is the lowest so far.
@@ -141,8 +132,6 @@ pip install -e '.[dev]'
 pytest && mypy . && ruff check . && ignite-threenet plugins check $name
 ```
 """)
-
-
 _WORKFLOW = Template("""name: test
 on: [push, pull_request]
 jobs:
@@ -159,8 +148,6 @@ jobs:
       - run: pytest
       - run: ignite-threenet plugins check $name
 """)
-
-
 _IGNORED = Template("""__pycache__/
 *.egg-info/
 build/

@@ -13,7 +13,6 @@ from ..errors import ConfigError, DataError
 
 SPLITS = ("train", "valid", "test")
 
-
 # The order of epoch e is drawn from (seed, e); epochs count from 1, so 0 is free for this.
 _HOLD_OUT_EPOCH = 0
 
@@ -27,7 +26,6 @@ class Scaling(NamedTuple):
 
 HALF = Scaling(0.5, 0.5)
 """To [-1, 1]: torchvision's Normalize((0.5,), (0.5,))."""
-
 
 UNCHANGED = Scaling(0.0, 1.0)
 """For numbers that are no pixels, as they are."""

@@ -13,16 +13,9 @@ from torch import Generator, Tensor
 from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate
 
 IMAGE_SIZE = 28  # pixels; MNIST's
-
-
 TEMPLATE_SIZE = 64  # pixels; over twice the image's, so that enlarged strokes keep smooth edges
-
-
 FONT_SIZE = 60  # pixels per em; makes digits 17 to 21 pixels tall in the image, MNIST's 20
-
-
 CHUNK = 2_000  # images drawn at once; keeps the working memory near 100 MB
-
 
 # Families, weights and slants that differ in shape; every file has all ten digits.
 FONTS = (
@@ -44,40 +37,20 @@ FONTS = (
     "cmtt10",
 )
 
-
 # Standard deviations of the distortions, tuned together so that a 784-200-60-10 network learns
 # these digits about as fast and as well as MNIST. Lengths are in half images: 1.0 is 14 pixels.
 ROTATION = 0.14  # radians, 8 degrees
-
-
 SHEAR = 0.15  # slant of the upright strokes, as handwriting leans
-
-
 LOG_SCALE = 0.08  # per axis, so that digits are also stretched
-
-
 SHIFT = 0.035  # per axis, half a pixel: MNIST's digits are centred too
-
-
 ELASTIC = 0.065  # displacement of a node, nearly a pixel; strokes wobble but stay readable
-
-
 ELASTIC_NODES = 5  # per axis; fewer only bend whole digits, more make strokes ragged
-
 
 # Ranges of the uniform draws that make the ink of an image.
 TEMPLATE_BLUR = 2.0  # template pixels; gives strokes the slopes at which they are cut to width
-
-
 CUT_LEVEL = (0.25, 0.5)  # of the template's 0..1; lower is wider, higher would break thin strokes
-
-
 EDGE_WIDTH = (0.4, 1.4)  # from black to full ink, in cut levels; from 2 the background turns grey
-
-
 BRIGHTNESS = (0.8, 1.0)  # with the widths above, makes the mean pixel 34; MNIST's is 33
-
-
 NOISE = (0.0, 0.04)  # standard deviation, of full brightness; at most about 10 grey levels
 
 

@@ -38,7 +38,6 @@ from .idx import (
 
 logger = logging.getLogger("ignite_threenet")
 
-
 # The digests of the files that http://yann.lecun.com/exdb/mnist/ has published since 1998.
 MNIST_SHA256 = {
     TRAIN_IMAGES: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -46,23 +45,11 @@ MNIST_SHA256 = {
     TEST_IMAGES: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     TEST_LABELS: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-
-
 RECORD_NAME = "SHA256SUMS"
-
-
 _DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.EIO)
-
-
 _REACH_TIMEOUT_S = 6.0  # to learn whether there is a network
-
-
 _STALL_TIMEOUT_S = 8.0  # to give up a download that no longer moves
-
-
 _DIGITS_TRAIN, _DIGITS_TEST = 60_000, 10_000  # as many as MNIST has
-
-
 _DIGITS_TRAIN_SEED, _DIGITS_TEST_SEED = 1, 2
 
 

@@ -18,11 +18,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ignite_threenet")
 
-
 # By which the test split is drawn, whatever the run's own seed: results stay comparable.
 _TEST_SEED = 0
-
-
 _MODES = {"grey": "L", "rgb": "RGB"}
 
 

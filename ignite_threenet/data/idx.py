@@ -10,26 +10,12 @@ from torch import Tensor
 from ..errors import DataError
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
-
-
 TRAIN_LABELS = "train-labels-idx1-ubyte"
-
-
 TEST_IMAGES = "t10k-images-idx3-ubyte"
-
-
 TEST_LABELS = "t10k-labels-idx1-ubyte"
-
-
 FILE_NAMES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
-
-
 _IMAGES_MAGIC, _LABELS_MAGIC = 2051, 2049
-
-
 _SIDE = 28  # pixels
-
-
 _CLASSES = 10
 
 

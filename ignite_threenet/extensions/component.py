@@ -23,11 +23,8 @@ GROUPS = {
 }
 """The entry-point groups, by the kind of part."""
 
-
 # What the run says and not the user.
 _FILLED_IN = {"model": ("input_shape", "classes"), "dataset": ("data_dir",)}
-
-
 _FOLDER_SOURCE = "ignite_threenet.data.folder:ImageFolderSource"
 
 

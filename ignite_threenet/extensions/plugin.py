@@ -7,8 +7,6 @@ from typing import Any, ClassVar, Literal, dataclass_transform
 from ..options.declaration import make_options_class, option_specs
 
 ENTRY_POINT_GROUP = "ignite_threenet.plugins"
-
-
 API = 1
 """The version of the plugins' interface; it grows when a plugin must change to go on working."""
 
@@ -29,6 +27,7 @@ class Plugin:
         use: the name under which it is installed, or its file, or "".
         source_digest: the SHA-256 digest of the file that it was imported from, or "".
         api: the version of this interface that it was written for.
+        quiet: whether ``--quiet`` leaves it out: one that only shows how far the run is.
         changes_training: whether the weights may be others than without it. One that only
             observes leaves this False, and is held to it by ``plugins check``.
 
@@ -49,6 +48,7 @@ class Plugin:
     source_digest: ClassVar[str] = ""
     api: ClassVar[int] = API
     changes_training: ClassVar[bool] = False
+    quiet: ClassVar[bool] = False
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)

@@ -17,8 +17,6 @@ from .plain import plain
 from .types import NO_LIMITS, Limits, RefusedError, make_type
 
 _METADATA_KEY = "ignite_threenet.option"
-
-
 T = TypeVar("T")
 
 

@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
-
-
 _FALSE = frozenset({"0", "false", "f", "no", "n", "off"})
-
 
 # How each scalar type is called in a message, and in a line of help.
 _NOUNS: dict[type, tuple[str, str]] = {

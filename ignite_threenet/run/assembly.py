@@ -24,7 +24,6 @@ from ..training.recorders import EpochRecorder, MeasurementRecorder
 from ..training.tracked_engine import TrackedEngine
 
 logger = logging.getLogger("ignite_threenet")
-
 MakeMetrics = Callable[[], Mapping[str, Metric]]
 """What makes the metrics of an evaluator, anew for each."""
 

@@ -23,7 +23,6 @@ from .saved_run import SOURCE_KEYS, SavedRun
 
 logger = logging.getLogger("ignite_threenet")
 
-
 # Digits of a digest that a message shows.
 _DIGITS_SHOWN = 12
 

@@ -15,9 +15,7 @@ from .compatibility import source_of_part
 from .manifest import describe_samples
 
 logger = logging.getLogger("ignite_threenet")
-
 FINAL_MODEL = "model.safetensors"
-
 METADATA_KEY = "ignite_threenet"
 """The key of the header under which the description of the model is, as JSON."""
 

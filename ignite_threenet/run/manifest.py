@@ -20,8 +20,6 @@ from ..training.tracked_engine import Registration
 from .assembly import Parts
 
 _PACKAGES = ("torch", "torchvision", "pytorch-ignite", "matplotlib", "numpy")
-
-
 _GIT_TIMEOUT_S = 5.0
 
 

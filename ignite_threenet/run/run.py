@@ -18,7 +18,7 @@ from ..extensions.selection import resolve_plugins
 from ..storage.directory import RunDirectory
 from ..training.engines import Batch, LossFunction
 from ..training.optimizer import MakeOptimizer
-from ..training.randomness import get_random_state, keep_random_state
+from ..training.randomness import keep_random_state
 from ..training.tracked_engine import Registration, list_handlers
 from .assembly import Given, MakeMetrics, Parts, assemble
 from .attachment import Attachments
@@ -31,8 +31,7 @@ from .request import check_request, choose_components
 from .saved_run import SavedRun, config_of, open_saved_run, options_of, plugins_of
 
 logger = logging.getLogger("ignite_threenet")
-
-watcher: ContextVar[Callable[["Run"], None] | None] = ContextVar("watcher", default=None)
+watcher: ContextVar[Callable[["Run"], object]] = ContextVar("watcher", default=lambda run: None)
 """Called with each Run that has been made: so verify-resume looks on at the command line."""
 
 
@@ -77,7 +76,7 @@ class Run:
         dataset_name: the dataset's name; ``custom`` with your own loaders.
         class_names: names of the classes, by their label; empty if they have none.
         sources: where the options come from.
-        data_sha256: digests of the dataset's files, or of its tensors; empty with your own loaders.
+        data_sha256: digests of the dataset's files or tensors; empty with your own loaders.
 
     Raises:
         ConfigError: what was asked for cannot be done.
@@ -133,9 +132,7 @@ class Run:
         self._files = RunFiles(parts, self.attachments, saved, self.sources, changes)
         self._has_trained = False
         self.attachments.attach(created, self)
-        watch = watcher.get()
-        if watch is not None:
-            watch(self)
+        watcher.get()(self)
 
     def _publish(self, parts: Parts) -> None:
         """Offer the parts to plugins and scripts."""
@@ -214,7 +211,7 @@ class Run:
         """The run's directory.
 
         Raises:
-            RuntimeError: training has not started, so there is none yet.
+            RuntimeError: training has not started.
         """
         return self._files.directory
 
@@ -273,10 +270,6 @@ class Run:
         with self.attachments.measuring(), keep_random_state(loader):
             return dict(self.evaluators[split].run_anew(loader).metrics)
 
-    def random_state(self) -> dict[str, Any]:
-        """Read the state of all random generators that the training may draw from."""
-        return get_random_state(self.loaders["train"])
-
     def keep_random_state(self) -> AbstractContextManager[None]:
         """Put all random generators back after a block that draws from them."""
         return keep_random_state(self.loaders["train"])
@@ -288,10 +281,8 @@ class Run:
     def interrupt(self) -> bool:
         """Ask training to end after the iteration in hand; a signal handler may call this.
 
-        Ignite's Events.INTERRUPT is fired then, and train() raises RunInterruptedError.
-
-        Returns:
-            Whether it will: only while training goes on is there something to end.
+        Ignite's Events.INTERRUPT is fired then, and train() raises RunInterruptedError. Tells
+        whether it will: only while training goes on is there something to end.
         """
         return self._fit.interrupt()
 

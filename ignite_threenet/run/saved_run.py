@@ -16,11 +16,7 @@ from ..storage import checkpoint_file as checkpoint
 from ..storage.directory import RunDirectory
 
 logger = logging.getLogger("ignite_threenet")
-
-
 FORMAT = 3
-
-
 _KEYS: Mapping[str, type | tuple[type, ...]] = {
     "format": int,
     "versions": dict,
@@ -45,16 +41,9 @@ _KEYS: Mapping[str, type | tuple[type, ...]] = {
     "random": dict,
     "epoch_random": dict,
 }
-
-
 SOURCE_KEYS = ("kind", "distribution", "sha256")
-
-
 _PLUGIN_KEYS = ("name", "use", "source", "options", "changes_training", "left_out", "state")
-
-
 _PART_KEYS = ("name", "source", "options")
-
 
 # Options that say where something is. It may have moved; what it holds is what counts.
 PLACES = (*GROUPS, "data_dir")

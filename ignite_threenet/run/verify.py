@@ -27,19 +27,17 @@ from ..options.declaration import option_specs
 from ..storage import checkpoint_file as checkpoint
 from ..storage.directory import MANIFEST, METRICS, SUMMARY, is_kept_for_resuming
 from ..training.engines import Batch
+from ..training.randomness import get_random_state
 from .comparison import Comparison, Outcome, differences
 from .run import Run
 
 Stop = Literal["in mid-epoch", "at an epoch's end", "by terminate()"]
 """How a run is stopped: interrupted at a moment, or ended by a handler."""
 
-
 Train = Callable[[Path, Stop | None, bool], Outcome]
 """Trains in a directory until it is stopped, or goes on there, and tells what that leaves."""
 
-
 MakePlugins = Callable[[], Sequence[Plugin]]
-
 
 # Words, and what stands between them: a number of a table is compared by itself.
 _TOKEN = re.compile(r"[\w.+-]+|[^\w\s]")
@@ -177,7 +175,7 @@ def outcome_of(run: Run) -> Outcome:
                 "model": run.model.state_dict(),
                 "optimizer": run.optimizer.state_dict(),
                 "history": run.history.state_dict(),
-                "random": run.random_state(),
+                "random": get_random_state(run.loaders["train"]),
                 "summary": summary,
                 "files": dict(_read_files(run.directory.path)),
                 **{f"plugin {name}": plugin.state_dict() for name, plugin in plugins},

@@ -18,43 +18,32 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from ..errors import CheckpointError, DirectoryError
-from . import checkpoint_file as checkpoint
+from .checkpoint_file import copy_weights
 from .files import (
+    is_plain,
     is_temporary,
     make_directory,
     naming,
+    plain_names,
+    read_json,
     remove_temporaries,
     sync_file,
     write_atomically,
 )
+from .torch_file import encode_for_torch
 
 logger = logging.getLogger("ignite_threenet")
-
-
 MANIFEST = "manifest.json"
-
-
 METRICS = "metrics.jsonl"
-
-
 SUMMARY = "summary.json"
-
-
 LOCK = ".lock"
-
-
 OWNER = ".owner"
-
-
 _OWNER_ATTEMPTS, _OWNER_PAUSE_S = 20, 0.05
+_CHECKPOINT = re.compile(r"checkpoint-(\d{8,})\.safetensors")
 
-
-_CHECKPOINT = re.compile(r"checkpoint-(\d{8,})\.pt")
-
-
+# Earlier versions wrote .pt, which is no longer read; the names are still a run's.
+_ANY_CHECKPOINT = re.compile(r"checkpoint-\d{8,}\.(safetensors|pt)")
 _RESERVED = (MANIFEST, METRICS, SUMMARY, LOCK, OWNER)
-
-
 _DEFAULT_PARENT = Path("runs")
 
 
@@ -112,7 +101,7 @@ class RunDirectory:
         Raises:
             DirectoryError: it holds no run, or another process is using it.
         """
-        manifest = _read_json(path / MANIFEST)
+        manifest = read_json(path / MANIFEST)
         if not _is_manifest(manifest):
             raise DirectoryError(path, "holds no run")
         directory = cls(path)
@@ -122,7 +111,7 @@ class RunDirectory:
             raise DirectoryError(path, f"cannot be written: {error.strerror}") from error
         listed = manifest.get("files")
         own = (MANIFEST, SUMMARY)
-        directory.files += [name for name in _plain_names(listed) if name not in own]
+        directory.files += [name for name in plain_names(listed) if name not in own]
         directory._manifest = {key: manifest[key] for key in manifest if key != "files"}
         return directory
 
@@ -150,7 +139,7 @@ class RunDirectory:
 
     def read_summary(self) -> Mapping[str, Any]:
         """Read how the run ended; empty where it did not, or where that cannot be read."""
-        return _read_json(self.path / SUMMARY)
+        return read_json(self.path / SUMMARY)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write what the run is made from; the list of its files is added."""
@@ -185,8 +174,8 @@ class RunDirectory:
 
     def write_weights(self, stem: str, model: nn.Module) -> None:
         """Write a model's weights as ``stem.pt``, for torch, and ``stem.safetensors``."""
-        weights = checkpoint.copy_weights(model)
-        self.write(f"{stem}.pt", checkpoint.encode(weights, where=f"{stem}.pt"))
+        weights = copy_weights(model)
+        self.write(f"{stem}.pt", encode_for_torch(weights))
         self.write(f"{stem}.safetensors", safetensors.torch.save(weights))
 
     def write_checkpoint(self, iteration: int, content: bytes, keep: int) -> Path:
@@ -200,7 +189,7 @@ class RunDirectory:
         Raises:
             CheckpointError: it cannot be written; the earlier ones are still there.
         """
-        path = self.path / f"checkpoint-{iteration:08}.pt"
+        path = self.path / f"checkpoint-{iteration:08}.safetensors"
         try:
             write_atomically(path, content)
         except OSError as error:
@@ -243,7 +232,7 @@ class RunDirectory:
             file.write(f"{line}\n")
 
     def _check_free(self, name: str) -> None:
-        if not _is_plain(name) or name in _RESERVED or _CHECKPOINT.fullmatch(name):
+        if not is_plain(name) or name in _RESERVED or _ANY_CHECKPOINT.fullmatch(name):
             raise ValueError(f"{name!r} is not a plain name that is free in a run's directory")
 
     def _note(self, name: str) -> None:
@@ -272,7 +261,7 @@ def check_usable(path: Path, *, force: bool = False) -> None:
         raise DirectoryError(path, "is not a directory; choose another --out") from error
     except OSError as error:
         raise DirectoryError(path, f"cannot be read: {error.strerror}") from error
-    if _is_manifest(_read_json(path / MANIFEST)):
+    if _is_manifest(read_json(path / MANIFEST)):
         if not force:
             raise DirectoryError(
                 path, "holds a run; choose another --out, or replace it by --force"
@@ -283,7 +272,8 @@ def check_usable(path: Path, *, force: bool = False) -> None:
 
 def is_kept_for_resuming(name: str) -> bool:
     """Tell whether a file of a run's directory only serves to go on from it."""
-    return name in (LOCK, OWNER) or _CHECKPOINT.fullmatch(name) is not None or is_temporary(name)
+    is_checkpoint = _ANY_CHECKPOINT.fullmatch(name) is not None
+    return name in (LOCK, OWNER) or is_checkpoint or is_temporary(name)
 
 
 def _is_manifest(content: Mapping[str, Any]) -> bool:
@@ -313,23 +303,11 @@ def _spell_owner(owner: Path) -> str:
     return "another process"
 
 
-def _plain_names(listed: object) -> list[str]:
-    """Give those that are plain names in this directory: no manifest may point elsewhere.
-
-    A folder's name ends with a slash.
-    """
-    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
-    return [name for name in names if _is_plain(name.removesuffix("/"))]
-
-
-def _is_plain(name: str) -> bool:
-    return name not in ("", ".", "..") and name == Path(name).name
-
-
 def _remove_run(path: Path) -> None:
     """Remove a run's checkpoints and the files that its manifest lists, itself the last."""
-    checkpoints = [entry.name for entry in path.iterdir() if _CHECKPOINT.fullmatch(entry.name)]
-    listed = _plain_names(_read_json(path / MANIFEST).get("files"))
+    names = [entry.name for entry in path.iterdir()]
+    checkpoints = [name for name in names if _ANY_CHECKPOINT.fullmatch(name)]
+    listed = plain_names(read_json(path / MANIFEST).get("files"))
     for name in [*checkpoints, *listed]:
         entry = path / name
         if name in (MANIFEST, LOCK, OWNER):
@@ -339,14 +317,6 @@ def _remove_run(path: Path) -> None:
         elif entry.is_file():
             entry.unlink()
     (path / MANIFEST).unlink(missing_ok=True)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _unused_path(dataset: str) -> Path:

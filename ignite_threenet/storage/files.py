@@ -1,15 +1,15 @@
 """Writing files so that a reader finds the old content or the new, never a part."""
 
+import json
 import os
 import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}")
-
-
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows alone has it
 
 
@@ -75,6 +75,29 @@ def remove_temporaries(directory: Path) -> None:
         if is_temporary(entry.name):
             with suppress(OSError):
                 entry.unlink()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file of values by name; empty if it holds something else, or cannot be read."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def plain_names(listed: object) -> list[str]:
+    """Give those that are plain names in this directory: no manifest may point elsewhere.
+
+    A folder's name ends with a slash.
+    """
+    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    return [name for name in names if is_plain(name.removesuffix("/"))]
+
+
+def is_plain(name: str) -> bool:
+    """Tell whether a name is that of an entry of one directory, and leads nowhere else."""
+    return name not in ("", ".", "..") and name == Path(name).name
 
 
 def _write_new(path: Path, content: bytes) -> None:

@@ -37,11 +37,7 @@ __all__ = [
     "run_plugin",
     "tiny_loaders",
 ]
-
-
 _PIXELS = 784
-
-
 _CLASSES = 10
 
 

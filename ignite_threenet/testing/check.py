@@ -31,8 +31,6 @@ from . import TinyModel, assert_observes_only, find_contract_problems, tiny_load
 
 # Beyond what the framework has imported already.
 _SLOW_IMPORT_S = 1.0
-
-
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 

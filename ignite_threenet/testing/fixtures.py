@@ -14,8 +14,6 @@ from ..cli import main as cli
 from ..extensions.plugin import ENTRY_POINT_GROUP
 
 InstallDistribution = Callable[..., Path]
-
-
 RunCli = Callable[..., Result]
 
 

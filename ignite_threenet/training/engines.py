@@ -15,8 +15,6 @@ from .compilation import CompiledGradients
 from .tracked_engine import TrackedEngine
 
 Batch = tuple[Tensor, Tensor]
-
-
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 

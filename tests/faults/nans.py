@@ -5,7 +5,6 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from ignite.engine import Events
 from ignite_threenet_plugins.accuracy import Accuracy
@@ -82,4 +81,5 @@ def _train(out: Path, kind: str, order: tuple[str, ...], iteration: int) -> list
 
 
 def _read(path: Path) -> Any:
-    return safetensors.torch.load_file(path) if path.suffix != ".pt" else checkpoint.read(path)
+    is_checkpoint = path.name.startswith("checkpoint-")
+    return checkpoint.read(path) if is_checkpoint else checkpoint.load_weights(path)

@@ -69,7 +69,7 @@ def _stop(site: Path, out: Path, signum: signal.Signals) -> tuple[int, str]:
     with subprocess.Popen(
         words, cwd=site, stderr=subprocess.PIPE, text=True, env=_environment()
     ) as process:
-        while not list(out.glob("checkpoint-*.pt")) and process.poll() is None:
+        while not list(out.glob("checkpoint-*.safetensors")) and process.poll() is None:
             time.sleep(0.001)
         process.send_signal(signum)
         told = process.communicate()[1]

@@ -116,7 +116,7 @@ def warm_up(directory: Path) -> None:
 
 def checkpoints(out: Path) -> list[Path]:
     """List a run's checkpoints, the newest first."""
-    return sorted(out.glob("checkpoint-*.pt"), reverse=True)
+    return sorted(out.glob("checkpoint-*.safetensors"), reverse=True)
 
 
 def newest_good(out: Path) -> dict[str, Any] | None:
@@ -133,7 +133,7 @@ def outcome(out: Path) -> Any:
     """Collect all that a run has left, but for what may differ: times, places, versions."""
     models: dict[str, Any] = {}
     if (out / "best.pt").exists():
-        models["best.pt"] = checkpoint.read(out / "best.pt")
+        models["best.pt"] = checkpoint.load_weights(out / "best.pt")
         models["best.safetensors"] = safetensors.torch.load_file(out / "best.safetensors")
     summary = _json(out / SUMMARY)
     return without_times(
@@ -201,7 +201,16 @@ def not_finite(value: Any, where: str = "") -> Iterator[str]:
 
 
 # A run's files, of all that may lie in its directory.
-_FILES = ("manifest.json", METRICS, SUMMARY, "best.pt", "best.safetensors", ".lock", ".owner")
+_FILES = (
+    "manifest.json",
+    METRICS,
+    SUMMARY,
+    "model.safetensors",
+    "best.pt",
+    "best.safetensors",
+    ".lock",
+    ".owner",
+)
 
 
 def strangers(out: Path) -> list[str]:

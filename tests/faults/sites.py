@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 from ignite_threenet.cli import main as cli
-from ignite_threenet.data import idx as sources
+from ignite_threenet.data import download as sources
 
 from . import forks
 

@@ -142,7 +142,7 @@ def test_a_checkpoint_that_cannot_be_written_stops_the_run(monkeypatch: pytest.M
     run = make_run(Checkpoint(seconds=0))
 
     def fail(iteration: int, content: bytes, keep: int) -> Path:
-        raise CheckpointError("run/checkpoint-00000004.pt", "cannot be written: no space")
+        raise CheckpointError("run/checkpoint-00000004.safetensors", "cannot be written: no space")
 
     run.trainer.add_event_handler(
         Events.STARTED,
@@ -153,7 +153,7 @@ def test_a_checkpoint_that_cannot_be_written_stops_the_run(monkeypatch: pytest.M
         run.train()
 
     assert str(caught.value).endswith(
-        "failed at EPOCH_COMPLETED, epoch 1: CheckpointError: run/checkpoint-00000004.pt: "
+        "failed at EPOCH_COMPLETED, epoch 1: CheckpointError: run/checkpoint-00000004.safetensors: "
         "cannot be written: no space"
     )
 

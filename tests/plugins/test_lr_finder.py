@@ -26,6 +26,7 @@ from ignite_threenet.testing import (
     tiny_loaders,
 )
 from ignite_threenet.training.engines import Batch
+from ignite_threenet.training.randomness import get_random_state
 
 
 def make_tiny_run(
@@ -117,7 +118,12 @@ class Witness(Plugin):
         run.trainer.add_event_handler(Events.STARTED, self.note, run)
 
     def note(self, run: Run) -> None:
-        parts = [run.model.state_dict(), run.optimizer.state_dict(), run.random_state()]
+        state = get_random_state(run.loaders["train"])
+        parts = [run.model.state_dict(), run.optimizer.state_dict(), state]
+            run.model.state_dict(),
+            run.optimizer.state_dict(),
+            get_random_state(run.loaders["train"]),
+        ]
         leaves = tree_leaves(parts)
         self.noted = [each.clone() if isinstance(each, Tensor) else each for each in leaves]
 

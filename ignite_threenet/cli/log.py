@@ -1,0 +1,40 @@
+"""What is logged, on standard error."""
+
+import logging
+import sys
+
+import click
+
+logger = logging.getLogger("ignite_threenet")
+
+
+class LogHandler(logging.Handler):
+    """Writes to standard error, above the progress bars where there are some."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; an error in that is reported and no more."""
+        try:
+            self._write(record)
+        except Exception:
+            self.handleError(record)
+
+    def _write(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        text = self.format(record)
+        if record.levelno >= logging.WARNING:
+            color = "red" if record.levelno >= logging.ERROR else "yellow"
+            level = click.style(f"{record.levelname.lower()}: ", fg=color, bold=True)
+            text = level + text if sys.stderr.isatty() else click.unstyle(level) + text
+        tqdm.write(text, file=sys.stderr)
+
+
+def set_up_logging(*, quiet: bool, verbose: bool) -> None:
+    """Say warnings alone, what is usual, or all, Ignite's messages too."""
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    logging.basicConfig(
+        handlers=[LogHandler()], format="%(message)s", level=logging.WARNING, force=True
+    )
+    logger.setLevel(level)
+    # Ignite reports each error that passes through an engine; here it is told once, as a message.
+    logging.getLogger("ignite").setLevel(logging.INFO if verbose else logging.CRITICAL)

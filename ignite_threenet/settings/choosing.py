@@ -1,0 +1,71 @@
+"""Finding who takes part in a run, before the options of those are read."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..config import DEFAULT_PLUGINS, RunConfig
+from ..data.source import choose_dataset
+from ..extensions.component import GROUPS, ChosenPart
+from ..extensions.selection import ChosenPlugin, resolve_plugins, select_plugins
+from ..models.creation import choose_model
+from .choice import Choice, merge
+from .config_file import ConfigFile
+
+
+def choose(
+    given: Mapping[str, str | None],
+    plugins: Sequence[str],
+    recipe: ConfigFile,
+    config: ConfigFile,
+    *,
+    quiet: bool,
+) -> Choice:
+    """Find the plugins, the model and the dataset of a run.
+
+    Args:
+        given: what names the model and the dataset, by kind; None if nothing does.
+        plugins: what chooses the plugins; empty if nothing does.
+        recipe: a recipe, which the file goes over.
+        config: a configuration file, which what is given goes over.
+        quiet: whether to leave out what only shows how far the run is.
+
+    Raises:
+        ThreeNetError: something cannot be found, imported, or used together.
+    """
+    by_recipe, _ = select_plugins(recipe.plugins(), DEFAULT_PLUGINS)
+    names, removed = select_plugins(plugins or config.plugins(), by_recipe)
+    names = [recipe.explain(config.explain(name)) for name in names]
+    chosen = leave_out_quiet(resolve_plugins(names, removed), quiet=quiet)
+    words = name_components(given, recipe, config, RunConfig.__dict__)
+    components = [choose_component(kind, word) for kind, word in words.items()]
+    values, sources = merge(
+        (each.name, each.values(chosen, components, words)) for each in (recipe, config)
+    )
+    return Choice(tuple(chosen), tuple(components), values, sources)
+
+
+def name_components(
+    given: Mapping[str, str | None],
+    recipe: ConfigFile,
+    config: ConfigFile,
+    otherwise: Mapping[str, Any],
+) -> dict[str, str]:
+    """Give the words that name the model and the dataset: the first that says something counts."""
+    return {
+        kind: next(
+            word
+            for word in (given[kind], config.part(kind), recipe.part(kind), str(otherwise[kind]))
+            if word is not None
+        )
+        for kind in GROUPS
+    }
+
+
+def choose_component(kind: str, word: str) -> ChosenPart:
+    """Find a model or a dataset, and import it."""
+    return choose_model(word) if kind == "model" else choose_dataset(word)
+
+
+def leave_out_quiet(chosen: Sequence[ChosenPlugin], *, quiet: bool) -> list[ChosenPlugin]:
+    """Leave out the plugins that say so where the run is to be quiet, but for required ones."""
+    return [each for each in chosen if not (quiet and each.cls.quiet and each.required_by is None)]
