@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -41,9 +41,16 @@ def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directory, "datetime", _StoppedClock)
 
 
+def create(out: Path | None, dataset: str, *, force: bool = False) -> RunDirectory:
+    """Make a directory as a run does when it begins."""
+    directory = RunDirectory.plan(out, dataset, force=force)
+    directory.make()
+    return directory
+
+
 def write_run(path: Path, **files: str) -> Path:
     """Leave a directory as a run does that wrote the files besides its usual ones."""
-    run = RunDirectory.create(path, "mnist")
+    run = create(path, "mnist")
     run.write_manifest({"versions": {"ignite_threenet": "0.1.0"}})
     run.append_line(METRICS, '{"epoch": 1}')
     for name, content in files.items():
@@ -86,14 +93,14 @@ def another_process_using(path: Path) -> Iterator[int]:
 
 
 def test_without_a_path_it_is_named_by_the_time_and_the_dataset(stopped_clock: None) -> None:
-    run = RunDirectory.create(None, "fashion-mnist")
+    run = create(None, "fashion-mnist")
 
     assert run.path == Path("runs/20260314-150926-fashion-mnist")
     assert run.path.is_dir()
 
 
 def test_runs_of_the_same_second_have_directories_of_their_own(stopped_clock: None) -> None:
-    paths = [RunDirectory.create(None, "mnist").path for _ in range(3)]
+    paths = [create(None, "mnist").path for _ in range(3)]
 
     assert [path.name for path in paths] == [
         "20260314-150926-mnist",
@@ -103,7 +110,7 @@ def test_runs_of_the_same_second_have_directories_of_their_own(stopped_clock: No
 
 
 def test_a_given_path_is_made_with_its_parents(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "a" / "b", "mnist")
+    run = create(tmp_path / "a" / "b", "mnist")
 
     assert run.path == tmp_path / "a" / "b"
     assert run.path.is_dir()
@@ -113,7 +120,7 @@ def test_a_given_path_is_made_with_its_parents(tmp_path: Path) -> None:
 def test_an_empty_directory_is_taken(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
-    run = RunDirectory.create(tmp_path / "empty", "mnist")
+    run = create(tmp_path / "empty", "mnist")
 
     assert run.path == tmp_path / "empty"
 
@@ -123,7 +130,7 @@ def test_a_directory_that_holds_a_run_is_refused(tmp_path: Path) -> None:
     before = contents(path)
 
     with pytest.raises(DirectoryError) as raised:
-        RunDirectory.create(path, "mnist")
+        create(path, "mnist")
 
     assert str(raised.value) == (
         f"{path}: holds a run; choose another --out, or replace it by --force"
@@ -133,29 +140,29 @@ def test_a_directory_that_holds_a_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_of_a_run_that_has_just_begun_is_refused(tmp_path: Path) -> None:
-    RunDirectory.create(tmp_path / "run", "mnist")
+    create(tmp_path / "run", "mnist")
 
     with pytest.raises(DirectoryError):
-        RunDirectory.create(tmp_path / "run", "mnist")
+        create(tmp_path / "run", "mnist")
 
 
 def test_force_removes_the_files_of_the_old_run(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", **{"best.pt": "weights", "loss.png": "curve"})
 
-    RunDirectory.create(path, "mnist", force=True)
+    create(path, "mnist", force=True)
 
     assert list(contents(path)) == [MANIFEST]
 
 
 def test_force_removes_also_what_a_killed_run_left(tmp_path: Path) -> None:
-    killed = RunDirectory.create(tmp_path / "run", "mnist")
+    killed = create(tmp_path / "run", "mnist")
     killed.write_manifest({"versions": {"ignite_threenet": "0.1.0"}})
     killed.write("best.pt", b"weights")
     killed.write_checkpoint(4, b"state", keep=2)
     (killed.path / "checkpoint-00000002.pt").write_text("of an earlier version")
     killed.release()
 
-    RunDirectory.create(tmp_path / "run", "mnist", force=True)
+    create(tmp_path / "run", "mnist", force=True)
 
     assert list(contents(tmp_path / "run")) == [MANIFEST]
 
@@ -168,7 +175,7 @@ def test_force_keeps_the_files_that_no_run_wrote(tmp_path: Path) -> None:
     (path / "thoughts").mkdir()
     (path / "thoughts" / "best.pt").write_text("mine too")
 
-    RunDirectory.create(path, "mnist", force=True)
+    create(path, "mnist", force=True)
 
     kept = contents(path)
     assert set(kept) == {
@@ -182,7 +189,7 @@ def test_force_keeps_the_files_that_no_run_wrote(tmp_path: Path) -> None:
 def test_force_where_there_is_no_run_changes_nothing(tmp_path: Path, path: str) -> None:
     (tmp_path / "empty").mkdir()
 
-    run = RunDirectory.create(tmp_path / path, "mnist", force=True)
+    run = create(tmp_path / path, "mnist", force=True)
 
     assert list(contents(run.path)) == [MANIFEST]
 
@@ -206,7 +213,7 @@ def test_a_directory_with_other_files_is_refused_even_by_force(
     (tmp_path / name).write_text(content)
 
     with pytest.raises(DirectoryError) as raised:
-        RunDirectory.create(tmp_path, "mnist", force=force)
+        create(tmp_path, "mnist", force=force)
 
     assert str(raised.value) == (f"{tmp_path}: is not empty and holds no run; choose another --out")
     assert contents(tmp_path) == {name: content.encode()}
@@ -218,7 +225,7 @@ def test_a_file_in_its_place_is_refused(tmp_path: Path, force: bool) -> None:
     path.write_text("a file")
 
     with pytest.raises(DirectoryError) as raised:
-        RunDirectory.create(path, "mnist", force=force)
+        create(path, "mnist", force=force)
 
     assert str(raised.value) == f"{path}: is not a directory; choose another --out"
     assert path.read_text() == "a file"
@@ -229,7 +236,7 @@ def test_a_file_in_the_place_of_its_parent_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file" / "run"
 
     with pytest.raises(DirectoryError) as raised:
-        RunDirectory.create(path, "mnist")
+        create(path, "mnist")
 
     assert str(raised.value) == f"{path}: cannot be written: Not a directory"
 
@@ -238,7 +245,7 @@ def test_a_link_to_nothing_is_not_taken_for_another_run(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "missing")
 
     with pytest.raises(DirectoryError) as raised:
-        RunDirectory.create(tmp_path / "link", "mnist")
+        create(tmp_path / "link", "mnist")
 
     assert "another run" not in str(raised.value)
 
@@ -263,7 +270,7 @@ def test_of_two_runs_that_start_at_once_the_second_is_refused(
     lose_the_race(monkeypatch)
 
     with pytest.raises(DirectoryError) as raised:
-        RunDirectory.create(tmp_path / "run", "mnist")
+        create(tmp_path / "run", "mnist")
 
     assert str(raised.value).startswith(f"{tmp_path / 'run'}: holds a run; choose another --out")
     assert json.loads((tmp_path / "run" / SUMMARY).read_text()) == {"status": "completed"}
@@ -273,7 +280,7 @@ def test_who_is_refused_keeps_no_lock(tmp_path: Path, monkeypatch: pytest.Monkey
     lose_the_race(monkeypatch)
 
     with pytest.raises(DirectoryError) as raised:
-        RunDirectory.create(tmp_path / "run", "mnist")
+        create(tmp_path / "run", "mnist")
 
     # The error is still held here, and with it all that its traceback refers to.
     assert raised.value.path == tmp_path / "run"
@@ -289,7 +296,7 @@ def test_an_old_manifest_cannot_point_outside_the_directory(tmp_path: Path) -> N
     files = ["../outside.txt", str(outside), "sub/inside.txt", "sub/../../outside.txt"]
     set_listed_files(path, files)
 
-    RunDirectory.create(path, "mnist", force=True)
+    create(path, "mnist", force=True)
 
     assert outside.read_text() == "mine"
     assert (path / "sub" / "inside.txt").read_text() == "mine"
@@ -303,7 +310,7 @@ def test_a_mangled_manifest_does_not_keep_force_from_replacing_the_run(
     (path / "sub").mkdir()
     set_listed_files(path, files)
 
-    run = RunDirectory.create(path, "mnist", force=True)
+    run = create(path, "mnist", force=True)
 
     assert run.files == [MANIFEST]
     assert (path / "sub").is_dir()
@@ -313,7 +320,7 @@ def test_force_keeps_the_lock_also_where_an_old_manifest_lists_it(tmp_path: Path
     path = write_run(tmp_path / "run")
     set_listed_files(path, [LOCK])
 
-    run = RunDirectory.create(path, "mnist", force=True)
+    run = create(path, "mnist", force=True)
 
     with pytest.raises(DirectoryError, match="is in use by"):
         RunDirectory.open(run.path)
@@ -335,7 +342,7 @@ def test_a_check_changes_nothing(tmp_path: Path, exists: bool, force: bool) -> N
 
 
 def test_a_written_file_holds_its_content_and_its_path_is_returned(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
 
     path = run.write("best.pt", b"weights")
 
@@ -358,14 +365,14 @@ def test_a_written_file_holds_its_content_and_its_path_is_returned(tmp_path: Pat
     ],
 )
 def test_a_name_that_is_not_plain_or_not_free_is_refused(tmp_path: Path, name: str) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
 
     with pytest.raises(ValueError, match="not a plain name that is free"):
         run.write(name, b"content")
 
 
 def test_lines_are_appended_in_utf_8(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
 
     run.append_line(METRICS, "first")
     run.append_line(METRICS, "zwölf")
@@ -374,7 +381,7 @@ def test_lines_are_appended_in_utf_8(tmp_path: Path) -> None:
 
 
 def test_files_are_listed_once_in_the_order_of_their_first_writing(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
 
     run.write_manifest({})
     run.append_line(METRICS, "1")
@@ -388,7 +395,7 @@ def test_files_are_listed_once_in_the_order_of_their_first_writing(tmp_path: Pat
 
 
 def test_a_file_is_listed_before_it_is_written(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
     (run.path / "taken").mkdir()
 
     with pytest.raises(OSError, match="taken"):
@@ -398,7 +405,7 @@ def test_a_file_is_listed_before_it_is_written(tmp_path: Path) -> None:
 
 
 def test_a_summary_is_written_readably(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
 
     run.write_summary({"loss": 0.5})
 
@@ -407,7 +414,7 @@ def test_a_summary_is_written_readably(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_json_holds_only_finite_numbers(tmp_path: Path, number: float) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
 
     with pytest.raises(ValueError, match="not JSON compliant"):
         run.write_summary({"test": {"loss": number}})
@@ -419,14 +426,14 @@ def test_json_holds_only_finite_numbers(tmp_path: Path, number: float) -> None:
 
 
 def test_a_folder_is_made_listed_and_removed_by_force(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
     folder = run.make_folder("events")
     (folder / "deep").mkdir()
     (folder / "deep" / "file").touch()
     run.release()
 
     assert run.files == [MANIFEST, "events/"]
-    again = RunDirectory.create(run.path, "mnist", force=True)
+    again = create(run.path, "mnist", force=True)
 
     assert again.files == [MANIFEST]
     assert not folder.exists()
@@ -434,7 +441,7 @@ def test_a_folder_is_made_listed_and_removed_by_force(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", MANIFEST])
 def test_a_folder_has_a_plain_name_that_is_free(tmp_path: Path, name: str) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
 
     with pytest.raises(ValueError, match="is not a plain name"):
         run.make_folder(name)
@@ -454,11 +461,11 @@ def test_a_directory_in_use_is_refused_with_the_number_of_the_process(tmp_path: 
 
 
 def test_force_replaces_no_run_that_goes_on(tmp_path: Path) -> None:
-    going = RunDirectory.create(tmp_path / "run", "mnist")
+    going = create(tmp_path / "run", "mnist")
     before = contents(going.path)
 
     with pytest.raises(DirectoryError, match=f"is in use by process {os.getpid()}"):
-        RunDirectory.create(going.path, "mnist", force=True)
+        create(going.path, "mnist", force=True)
 
     assert contents(going.path) == before
 
@@ -477,7 +484,7 @@ def test_an_owner_that_has_not_signed_is_another_process(
     tmp_path: Path, content: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(directory, "_OWNER_PAUSE_S", 0)
-    going = RunDirectory.create(tmp_path / "run", "mnist")
+    going = create(tmp_path / "run", "mnist")
     (going.path / OWNER).write_text(content)
 
     with pytest.raises(DirectoryError, match="is in use by another process"):
@@ -485,7 +492,7 @@ def test_an_owner_that_has_not_signed_is_another_process(
 
 
 def test_a_released_directory_can_be_taken(tmp_path: Path) -> None:
-    RunDirectory.create(tmp_path / "run", "mnist").release()
+    create(tmp_path / "run", "mnist").release()
 
     assert RunDirectory.open(tmp_path / "run").path == tmp_path / "run"
 
@@ -493,7 +500,7 @@ def test_a_released_directory_can_be_taken(tmp_path: Path) -> None:
 def test_a_directory_that_holds_only_a_lock_is_taken_as_an_empty_one(tmp_path: Path) -> None:
     (tmp_path / LOCK).touch()
 
-    assert RunDirectory.create(tmp_path, "mnist").files == [MANIFEST]
+    assert create(tmp_path, "mnist").files == [MANIFEST]
 
 
 # Going on
@@ -539,7 +546,7 @@ def test_an_opened_manifest_lists_no_file_outside_the_directory(tmp_path: Path) 
 
 @pytest.mark.parametrize("content", [None, "not JSON", "[]"])
 def test_a_summary_that_is_not_there_is_read_as_empty(tmp_path: Path, content: str | None) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
     if content is not None:
         (run.path / SUMMARY).write_text(content)
 
@@ -547,7 +554,7 @@ def test_a_summary_that_is_not_there_is_read_as_empty(tmp_path: Path, content: s
 
 
 def test_lines_are_replaced_and_then_appended_to(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
     run.append_line(METRICS, "of another time")
 
     run.rewrite_lines(METRICS, ["first", "zwölf"])
@@ -558,7 +565,7 @@ def test_lines_are_replaced_and_then_appended_to(tmp_path: Path) -> None:
 
 
 def test_no_lines_are_an_empty_file(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
 
     run.rewrite_lines(METRICS, [])
 
@@ -569,7 +576,7 @@ def test_no_lines_are_an_empty_file(tmp_path: Path) -> None:
 
 
 def test_weights_are_written_for_torch_and_as_safetensors(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
     model = nn.BatchNorm1d(3)
 
     run.write_weights("best", model)
@@ -586,7 +593,7 @@ def test_weights_are_written_for_torch_and_as_safetensors(tmp_path: Path) -> Non
 
 
 def test_weights_that_two_layers_share_are_written_too(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
     layer = nn.Linear(3, 3)
 
     run.write_weights("best", nn.Sequential(layer, layer))
@@ -597,7 +604,7 @@ def test_weights_that_two_layers_share_are_written_too(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_is_named_by_its_iteration_and_listed_nowhere(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
 
     path = run.write_checkpoint(235, b"state", keep=2)
 
@@ -608,7 +615,7 @@ def test_a_checkpoint_is_named_by_its_iteration_and_listed_nowhere(tmp_path: Pat
 
 @pytest.mark.parametrize(("keep", "kept"), [(1, [30]), (2, [30, 20]), (9, [30, 20, 10])])
 def test_the_newest_checkpoints_are_kept(tmp_path: Path, keep: int, kept: list[int]) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
 
     for iteration in (10, 20, 30):
         run.write_checkpoint(iteration, b"state", keep=keep)
@@ -617,7 +624,7 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path, keep: int, kept: list[i
 
 
 def test_checkpoints_are_ordered_by_number(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
     names = [f"checkpoint-{number}.safetensors" for number in (100_000_000, 99_999_999, "00000002")]
     others = ["checkpoint-7.safetensors", ".checkpoint-00000009.safetensors-1234"]
     for name in (names[1], names[0], names[2], *others):
@@ -628,7 +635,7 @@ def test_checkpoints_are_ordered_by_number(tmp_path: Path) -> None:
 
 
 def test_checkpoints_of_an_earlier_version_are_not_listed(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
     (run.path / "checkpoint-00000009.pt").touch()
     path = run.write_checkpoint(8, b"state", keep=1)
 
@@ -638,7 +645,7 @@ def test_checkpoints_of_an_earlier_version_are_not_listed(tmp_path: Path) -> Non
 
 
 def test_without_checkpoints_there_is_no_last_one(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
 
     assert run.checkpoints() == []
     assert run.last_saved_iteration() is None
@@ -650,7 +657,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_ones(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    run = RunDirectory.create(tmp_path / "run", "mnist")
+    run = create(tmp_path / "run", "mnist")
     first = run.write_checkpoint(10, b"state", keep=1)
     monkeypatch.setattr(os, "fsync", full)
 
@@ -661,3 +668,45 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_ones(
     assert str(raised.value) == f"{path}: cannot be written: No space left on device"
     assert raised.value.path == path
     assert run.checkpoints() == [first]
+
+
+# As a path
+
+
+def test_it_is_made_when_something_is_first_written(tmp_path: Path) -> None:
+    directory = RunDirectory.plan(tmp_path / "run", "mnist")
+    assert not (tmp_path / "run").exists()
+
+    directory.write("notes.txt", b"one")
+
+    assert (tmp_path / "run" / "notes.txt").read_bytes() == b"one"
+    assert "notes.txt" in manifest_of(directory)
+
+
+def manifest_of(directory: RunDirectory) -> list[str]:
+    files: list[str] = json.loads((directory.path / "manifest.json").read_text())["files"]
+    return files
+
+
+@pytest.mark.parametrize("ask", [lambda it: it / "acme.txt", os.fspath])
+def test_whoever_asks_for_its_path_finds_it_made(
+    tmp_path: Path, ask: Callable[[RunDirectory], object]
+) -> None:
+    directory = RunDirectory.plan(tmp_path / "run", "mnist")
+
+    place = Path(str(ask(directory)))
+
+    assert place.parent in (tmp_path, tmp_path / "run")
+    assert (tmp_path / "run" / "manifest.json").is_file()
+
+
+def test_what_it_holds_is_refused_when_it_is_planned_and_again_when_it_is_made(
+    tmp_path: Path,
+) -> None:
+    planned = RunDirectory.plan(tmp_path / "run", "mnist")
+    create(tmp_path / "run", "mnist").release()
+
+    with pytest.raises(DirectoryError, match="holds a run"):
+        RunDirectory.plan(tmp_path / "run", "mnist")
+    with pytest.raises(DirectoryError, match="holds a run"):
+        planned.make()

@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
@@ -9,7 +10,7 @@ import pytest
 import torch
 from conftest import InstallDistribution, MakeBatches, MakeConfig
 from ignite.engine import Engine, Events
-from ignite.handlers import HandlersTimeProfiler
+from ignite.handlers import DiskSaver, HandlersTimeProfiler
 from torch import Tensor, nn
 
 from ignite_threenet import (
@@ -363,13 +364,27 @@ class TestPlugins:
         with pytest.raises(UnknownNameError, match="unknown plugin 'best'"):
             make_run("best", out=None)
 
-    def test_the_directory_is_there_from_the_start_of_training_on(
-        self, make_run: Callable[..., Run]
-    ) -> None:
-        run = make_run()
+    def test_the_directory_is_a_path_in_attach(self, make_run: Callable[..., Run]) -> None:
+        class Notes(Plugin):
+            def attach(self, run: Run) -> None:
+                (run.directory / "acme.txt").write_text("noted")
+                saver = DiskSaver(os.fspath(run.directory / "saved"))
+                assert run.loaders["train"] is not None
+                saver({"epoch": 1}, "state.pt")
 
-        with pytest.raises(RuntimeError, match=r"Events\.STARTED"):
-            _ = run.directory
+        run = make_run(Notes())
+        summary = run.train()
+
+        assert summary["status"] == "completed"
+        assert (run.directory.path / "acme.txt").read_text() == "noted"
+        assert (run.directory.path / "saved" / "state.pt").is_file()
+
+    def test_no_directory_is_made_before_anybody_writes(self, make_run: Callable[..., Run]) -> None:
+        run = make_run("best", "checkpoint", "plot")
+
+        assert not run.directory.path.exists()
+        run.close()
+        assert not run.directory.path.exists()
 
     def test_a_training_that_ends_without_its_event_is_told(
         self, make_run: Callable[..., Run], caplog: pytest.LogCaptureFixture

@@ -69,7 +69,8 @@ class Plugin:
         Args:
             run: the Run; an override says ``run: Run``.
 
-        The engines and the model are there; the data is from Events.STARTED on.
+        Everything is there: engines, model, loaders, and the directory, which is made when
+        something is first written.
         """
 
     def state_dict(self) -> Mapping[str, Any]:

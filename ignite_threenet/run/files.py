@@ -28,6 +28,9 @@ class RunFiles:
         saved: what it goes on from, or None.
         sources: where options come from.
         changes: what was another when the run began.
+
+    Attributes:
+        directory: where they are, or will be.
     """
 
     def __init__(
@@ -43,19 +46,13 @@ class RunFiles:
         self._saved = saved
         self._sources = sources
         self._changes = changes
-        self._directory: RunDirectory | None = None
         self._is_begun = False
-
-    @property
-    def directory(self) -> RunDirectory:
-        """The run's directory.
-
-        Raises:
-            RuntimeError: training has not started, so there is none yet.
-        """
-        if self._directory is None:
-            raise RuntimeError("a run has its directory from the trainer's Events.STARTED on")
-        return self._directory
+        config = parts.config
+        self.directory = (
+            saved.directory
+            if saved is not None
+            else RunDirectory.plan(config.out, parts.data.name, force=config.force)
+        )
 
     def begin(self) -> None:
         """Make the directory, or take that of the saved run, and describe the run in it.
@@ -64,25 +61,23 @@ class RunFiles:
             DirectoryError: it is in use, or cannot be written.
             CheckpointError: the data is not what it was.
         """
-        config, data = self._parts.config, self._parts.data
         if self._saved is None:
-            self._directory = RunDirectory.create(config.out, data.name, force=config.force)
+            self.directory.make()
         else:
-            check_data(self._saved, data)
+            check_data(self._saved, self._parts.data)
             check_versions(self._saved)
-            self._directory = self._saved.directory
         plugins: Mapping[str, Plugin] = self._attachments.plugins
         self._manifest = build_manifest(self._parts, plugins, self._sources, self._changes)
         if self._saved is None:
-            self._write_what_is_known(self._directory)
-        logger.info("files go to %s", self._directory.path)
+            self._write_what_is_known()
+        logger.info("files go to %s", self.directory.path)
 
     def take_over(self, saved: SavedRun) -> None:
         """Write what a saved run has come to, once it is restored."""
         saved.remove_damaged()
         # It told how the run ended before, which is no longer so.
-        (saved.directory.path / SUMMARY).unlink(missing_ok=True)
-        self._write_what_is_known(saved.directory)
+        (self.directory.path / SUMMARY).unlink(missing_ok=True)
+        self._write_what_is_known()
 
     def interruption(self) -> RunInterruptedError:
         """Make the error that says where training was interrupted, and whether it can go on."""
@@ -102,47 +97,41 @@ class RunFiles:
         Returns:
             The summary; empty if the run did not begin, or go on: there is nothing to say.
         """
-        directory = self._directory if self._is_begun else None
-        if directory is None:
-            self.release()
-            return {}
         try:
+            if not self._is_begun:
+                return {}
             if error is None:
-                write_final_model(directory, self._parts)
-            return self._summarize(directory, error, seconds)
+                write_final_model(self.directory, self._parts)
+            return self._summarize(error, seconds)
         finally:
-            directory.release()
+            self.release()
 
     def keep(self) -> dict[str, Any]:
         """Leave everything as it is, where the saved run was completed; give its summary."""
-        if self._saved is None:
-            return {}
-        directory = self._saved.directory
-        summary = dict(directory.read_summary())
+        summary = dict(self.directory.read_summary())
         logger.info(
             "%s had completed its %d epochs, so nothing is trained; more by --epochs",
-            directory.path,
+            self.directory.path,
             summary["epochs"],
         )
         self.release()
         return summary
 
     def release(self) -> None:
-        """Give the directory of the saved run free."""
-        if self._saved is not None:
-            self._saved.directory.release()
+        """Give the directory free."""
+        self.directory.release()
 
-    def _write_what_is_known(self, directory: RunDirectory) -> None:
+    def _write_what_is_known(self) -> None:
         """Write the manifest and what is recorded, and from now on what will be."""
+        directory = self.directory
         directory.write_manifest(self._manifest)
         history = self._parts.history
         directory.rewrite_lines(METRICS, history.lines())
         history.write_to(partial(directory.append_line, METRICS))
         self._is_begun = True
 
-    def _summarize(
-        self, directory: RunDirectory, error: BaseException | None, seconds: float
-    ) -> dict[str, Any]:
+    def _summarize(self, error: BaseException | None, seconds: float) -> dict[str, Any]:
+        directory = self.directory
         summary = build_summary(self._parts, self._attachments, directory, error, seconds)
         if error is not None:
             logger.info("what there is so far is in %s", directory.path)

@@ -208,11 +208,7 @@ class Run:
 
     @property
     def directory(self) -> RunDirectory:
-        """The run's directory.
-
-        Raises:
-            RuntimeError: training has not started.
-        """
+        """Where the run's files go: a path, which is made when something is first written."""
         return self._files.directory
 
     @property

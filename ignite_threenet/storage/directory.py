@@ -33,11 +33,8 @@ from .files import (
 from .torch_file import encode_for_torch
 
 logger = logging.getLogger("ignite_threenet")
-MANIFEST = "manifest.json"
-METRICS = "metrics.jsonl"
-SUMMARY = "summary.json"
-LOCK = ".lock"
-OWNER = ".owner"
+MANIFEST, METRICS, SUMMARY = "manifest.json", "metrics.jsonl", "summary.json"
+LOCK, OWNER = ".lock", ".owner"
 _OWNER_ATTEMPTS, _OWNER_PAUSE_S = 20, 0.05
 _CHECKPOINT = re.compile(r"checkpoint-(\d{8,})\.safetensors")
 
@@ -50,14 +47,17 @@ _DEFAULT_PARENT = Path("runs")
 class RunDirectory:
     """A directory with the files of one run, which its manifest lists.
 
+    It is a path: ``directory / "notes.txt"``, ``os.fspath(directory)``.
+
     Attributes:
-        path: where it is.
+        path: where it is, or will be.
         files: names of the files that this run wrote, in the order of their first writing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_made: bool = True, force: bool = False) -> None:
         self.path = path
         self.files = [MANIFEST]
+        self._is_made, self._force = is_made, force
         self._manifest: Mapping[str, Any] = {
             "versions": {"ignite_threenet": version("ignite-threenet")}
         }
@@ -65,34 +65,52 @@ class RunDirectory:
         self._lock = FileLock(path / LOCK, timeout=0, thread_local=False)
 
     @classmethod
-    def create(cls, out: Path | None, dataset: str, *, force: bool = False) -> "RunDirectory":
-        """Make the directory; never over another run, unless force says so.
+    def plan(cls, out: Path | None, dataset: str, *, force: bool = False) -> "RunDirectory":
+        """Choose the directory; it is made when something is first written.
 
         Args:
             out: where, or None for ``runs/<date-time>-<dataset>``.
             dataset: the dataset's name.
-            force: remove the files of the run that the directory holds.
+            force: when it is made, remove the files of the run that it holds.
+
+        Raises:
+            DirectoryError: it holds a run or other files.
+        """
+        path = out if out is not None else _unused_path(dataset)
+        check_usable(path, force=force)
+        return cls(path, is_made=False, force=force)
+
+    def make(self) -> None:
+        """Make the directory, unless that was done; never over another run, unless told to.
 
         Raises:
             DirectoryError: it holds a run or other files, or cannot be written.
         """
-        path = out if out is not None else _unused_path(dataset)
-        check_usable(path, force=force)
-        directory = cls(path)
+        if self._is_made:
+            return
         try:
-            make_directory(path)
-            directory._acquire_lock()
+            make_directory(self.path)
+            self._acquire_lock()
             # Again, because another run may have come and gone in between.
-            check_usable(path, force=force)
-            if force:
-                _remove_run(path)
-            directory.write_manifest(directory._manifest)
+            check_usable(self.path, force=self._force)
+            if self._force:
+                _remove_run(self.path)
+            self._is_made = True
+            self.write_manifest(self._manifest)
         except BaseException as error:
-            directory.release()
+            self._is_made = False
+            self.release()
             if isinstance(error, OSError):
-                raise DirectoryError(path, f"cannot be written: {error.strerror}") from error
+                raise DirectoryError(self.path, f"cannot be written: {error.strerror}") from error
             raise
-        return directory
+
+    def __truediv__(self, name: str) -> Path:
+        """Give the path of a file in it, which is made first: whoever asks will write."""
+        self.make()
+        return self.path / name
+
+    def __fspath__(self) -> str:
+        return str(self / "")
 
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":
@@ -237,6 +255,7 @@ class RunDirectory:
 
     def _note(self, name: str) -> None:
         """List a file before it is written, so that none is ever left unlisted."""
+        self.make()
         if name not in self.files:
             self.files.append(name)
             self.write_manifest(self._manifest)

@@ -120,10 +120,6 @@ class Witness(Plugin):
     def note(self, run: Run) -> None:
         state = get_random_state(run.loaders["train"])
         parts = [run.model.state_dict(), run.optimizer.state_dict(), state]
-            run.model.state_dict(),
-            run.optimizer.state_dict(),
-            get_random_state(run.loaders["train"]),
-        ]
         leaves = tree_leaves(parts)
         self.noted = [each.clone() if isinstance(each, Tensor) else each for each in leaves]
 
