@@ -290,12 +290,18 @@ def test_a_value_that_an_option_does_not_allow_is_refused() -> None:
     assert (raised.value.where, raised.value.value) == ("dataset.samples", 2)
 
 
-@pytest.mark.parametrize("word", ["own.py:load", "digits"])
-def test_a_function_and_a_built_in_dataset_have_no_options(word: str) -> None:
-    write("def load(size=3): ...")
-
+def test_a_built_in_dataset_has_no_options() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown option 'size'\.$"):
-        load_data(word, size=3)
+        load_data("digits", size=3)
+
+
+def test_a_functions_options_are_those_of_its_signature() -> None:
+    write("def load(size=3): return {'train': (torch.rand(size, 2), torch.arange(size) % 2)}")
+
+    assert len(load_data("own.py:load").splits["train"]) == 3
+    assert len(load_data("own.py:load", size=6).splits["train"]) == 6
+    with pytest.raises(OptionError, match="size"):
+        load_data("own.py:load", size="many")
 
 
 @pytest.mark.parametrize(

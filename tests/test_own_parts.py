@@ -572,6 +572,7 @@ class TestShow:
                     "help": "points in each split",
                 }
             ],
+            "left_out": {},
         }
 
     def test_shows_a_function_which_has_no_options(self, run_cli: RunCli) -> None:

@@ -33,7 +33,7 @@ class $cls(Plugin):
     every: int = option(1, help="epochs between two looks", min=1)
 
     def attach(self, run: Run) -> None:
-        """Register the handlers; the engines are there, the data is from Events.STARTED on."""
+        """Register the handlers; the engines, the model and the data are there."""
         self.lowest = float("inf")
         event = Events.EPOCH_COMPLETED(every=self.every)
         run.trainer.add_event_handler(event, self.look, run)
