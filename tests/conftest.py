@@ -1,6 +1,7 @@
 """What several test modules share."""
 
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ from ignite_threenet.data.idx import TRAIN_IMAGES
 from ignite_threenet.testing.fixtures import InstallDistribution, install_distribution, run_cli
 
 __all__ = ["InstallDistribution", "install_distribution", "run_cli"]
+
+# Each core has a process of tests already, and the programs that these start.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 Batches = list[tuple[Tensor, Tensor]]
 MakeBatches = Callable[..., Batches]
