@@ -68,8 +68,8 @@ expected an integer at least 1
     label_smoothing: float = option(
         0.0, help="share of a label that is spread over all classes", min=0, max=1
     )
-    normalize: Literal["seed", "dataset"] = option(
-        "seed",
+    normalize: Literal["half", "dataset"] = option(
+        "half",
         help="pixels to [-1, 1], by 0.5 and 0.5; or to mean 0 and deviation 1 of the training set",
     )
     precision: Literal["float32", "bf16"] = option(

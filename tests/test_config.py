@@ -40,7 +40,7 @@ def test_the_defaults_are_those_of_the_main_job() -> None:
         "betas": None,
         "weight_decay": 0.0,
         "label_smoothing": 0.0,
-        "normalize": "seed",
+        "normalize": "half",
         "precision": "float32",
         "compile": False,
         "seed": 0,

@@ -13,8 +13,8 @@ from torchvision import datasets
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from ignite_threenet.data.dataset import (
-    HALF,
-    UNCHANGED,
+    IDENTITY,
+    PIXELS_TO_UNIT,
     Dataset,
     Scaling,
     Split,
@@ -82,13 +82,13 @@ def test_numbers_that_are_no_pixels_are_scaled_as_they_are() -> None:
     numbers = torch.tensor([-1.0, 0.0, 300.0])
 
     assert normalize(numbers, Scaling(100.0, 4.0)).tolist() == [-25.25, -25.0, 50.0]
-    assert torch.equal(normalize(numbers, UNCHANGED), numbers)
+    assert torch.equal(normalize(numbers, IDENTITY), numbers)
 
 
 def test_the_stored_numbers_stay_as_they_are() -> None:
     stored = torch.tensor([1.0, 2.0])
 
-    normalize(stored, UNCHANGED).zero_()
+    normalize(stored, IDENTITY).zero_()
 
     assert stored.tolist() == [1.0, 2.0]
 
@@ -256,7 +256,7 @@ def test_a_split_is_stored_once_for_all_its_loaders() -> None:
 def test_samples_of_any_shape_make_batches_of_it(shape: tuple[int, ...], seed: int | None) -> None:
     split = Split(torch.rand(6, *shape), torch.arange(6))
 
-    for samples, labels in BatchLoader(split, 4, seed, UNCHANGED):
+    for samples, labels in BatchLoader(split, 4, seed, IDENTITY):
         assert torch.equal(samples, split.images[labels])
 
 
@@ -297,8 +297,8 @@ def test_classes_have_no_names_unless_they_are_given() -> None:
 
 
 def test_pixels_are_scaled_to_minus_1_and_1_by_default_and_other_numbers_not() -> None:
-    assert dataset_of(3).default_scaling() == HALF == (0.5, 0.5)
-    assert made_of(torch.rand(6, 5)).default_scaling() == UNCHANGED == (0.0, 1.0)
+    assert dataset_of(3).default_scaling() == PIXELS_TO_UNIT == (0.5, 0.5)
+    assert made_of(torch.rand(6, 5)).default_scaling() == IDENTITY == (0.0, 1.0)
 
 
 def test_the_scaling_of_numbers_is_their_mean_and_deviation_in_the_training_set() -> None:

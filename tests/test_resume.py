@@ -792,7 +792,7 @@ def test_loaders_that_are_missing_are_refused_before_any_data_is_loaded(
 ) -> None:
     message = refusal(lambda: task.resume(parts, loaders=None))
 
-    assert message == f"{FILE}: was made with loaders of one's own, and is given none"
+    assert message == f"{FILE}: was made with loaders of your own, and is given none"
 
 
 @pytest.mark.usefixtures("small_digits")

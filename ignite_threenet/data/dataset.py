@@ -21,13 +21,13 @@ class Scaling(NamedTuple):
     """How pixels, as shares of full intensity, become numbers: less the mean, by the deviation."""
 
     mean: float
-    deviation: float
+    std: float
 
 
-HALF = Scaling(0.5, 0.5)
+PIXELS_TO_UNIT = Scaling(0.5, 0.5)
 """To [-1, 1]: torchvision's Normalize((0.5,), (0.5,))."""
 
-UNCHANGED = Scaling(0.0, 1.0)
+IDENTITY = Scaling(0.0, 1.0)
 """For numbers that are no pixels, as they are."""
 
 
@@ -86,7 +86,7 @@ class Dataset:
 
     def default_scaling(self) -> Scaling:
         """Give what is done to the samples where nobody asks for more: pixels to [-1, 1]."""
-        return HALF if self.splits["train"].images.dtype == torch.uint8 else UNCHANGED
+        return PIXELS_TO_UNIT if self.splits["train"].images.dtype == torch.uint8 else IDENTITY
 
     def scaling(self) -> Scaling:
         """Compute the mean and the deviation of all numbers of the training set.
@@ -96,14 +96,14 @@ class Dataset:
         """
         images = self.splits["train"].images
         if images.dtype != torch.uint8:
-            deviation, mean = torch.std_mean(images.double(), correction=0)
-            return Scaling(mean.item(), deviation.item() or 1.0)
+            std, mean = torch.std_mean(images.double(), correction=0)
+            return Scaling(mean.item(), std.item() or 1.0)
         histogram = torch.bincount(images.flatten(), minlength=256).double()
         values = torch.arange(256).double() / 255
         weights = histogram / histogram.sum()
         mean = weights.dot(values)
-        deviation = weights.dot((values - mean).square()).sqrt()
-        return Scaling(mean.item(), max(deviation.item(), 1 / 255))
+        std = weights.dot((values - mean).square()).sqrt()
+        return Scaling(mean.item(), max(std.item(), 1 / 255))
 
     def hold_out(self, size: int, seed: int) -> "Dataset":
         """Move the last samples of a seeded permutation of train to the split ``valid``.
@@ -122,7 +122,7 @@ class Dataset:
         return replace(self, splits=splits)
 
 
-def normalize(images: Tensor, scaling: Scaling = HALF) -> Tensor:
+def normalize(images: Tensor, scaling: Scaling = PIXELS_TO_UNIT) -> Tensor:
     """Turn stored samples into the network's input.
 
     Args:
@@ -145,9 +145,9 @@ def normalize(images: Tensor, scaling: Scaling = HALF) -> Tensor:
     """
     if images.dtype == torch.uint8:
         shares = images.float().div_(_full_scale(images.device))
-        return shares.sub_(scaling.mean).div_(scaling.deviation)
+        return shares.sub_(scaling.mean).div_(scaling.std)
     if images.dtype == torch.float32:
-        return images.sub(scaling.mean).div_(scaling.deviation)
+        return images.sub(scaling.mean).div_(scaling.std)
     raise DataError(f"samples are {images.dtype}; expected torch.uint8 or torch.float32")
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from .dataset import HALF, Scaling, Split, normalize, permutation
+from .dataset import PIXELS_TO_UNIT, Scaling, Split, normalize, permutation
 
 
 class BatchLoader:
@@ -36,7 +36,11 @@ class BatchLoader:
     """
 
     def __init__(
-        self, split: Split, batch_size: int, seed: int | None = None, scaling: Scaling = HALF
+        self,
+        split: Split,
+        batch_size: int,
+        seed: int | None = None,
+        scaling: Scaling = PIXELS_TO_UNIT,
     ) -> None:
         if batch_size < 1 or len(split) == 0:
             raise ConfigError(

@@ -80,11 +80,11 @@ def check_own_loaders(saved: SavedRun, *, are_own: bool) -> None:
     """Make sure, before any data is loaded, that it comes from where it came from.
 
     Raises:
-        CheckpointError: the run had loaders of one's own and has none, or the other way round.
+        CheckpointError: the run had loaders of its own and has none, or the other way round.
     """
     had_own = "dataset" not in saved.parts
     if had_own and not are_own:
-        raise CheckpointError(saved.path, "was made with loaders of one's own, and is given none")
+        raise CheckpointError(saved.path, "was made with loaders of your own, and is given none")
     if are_own and not had_own:
         name = saved.content["dataset"]["name"]
         raise CheckpointError(saved.path, f"was made with the dataset {name}, and is given loaders")
