@@ -17,7 +17,7 @@ from ignite_threenet.cli.scaffold import write_plugin
 from ignite_threenet.extensions.selection import find_plugin, load_plugin
 from ignite_threenet.testing import run_plugin
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGE = Path("ignite-threenet-my-plugin")
 
 
