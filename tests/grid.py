@@ -1,6 +1,6 @@
 """The choices that runs are made of, and whether one that was stopped ends as one that never was.
 
-No test by itself: tests/run/test_resume_grid.py tries a part of the grid, and any script may try all.
+No test by itself: tests/run/test_resume_grid.py tries a part of the grid, a script may try all.
 """
 
 import json
