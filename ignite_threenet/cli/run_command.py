@@ -51,13 +51,7 @@ class Request:
 
 
 class RunCommand(click.Command):
-    """A command whose options are those of the model, dataset and plugins that it is asked for.
-
-    Attributes:
-        shows_progress: whether plugins that --quiet leaves out take part where there is no --quiet.
-    """
-
-    shows_progress = True
+    """A command whose options are those of the model, dataset and plugins that it is asked for."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find what is asked for, then parse the options of that."""
@@ -114,7 +108,7 @@ class RunCommand(click.Command):
         first = _parse_only(self, ctx, args, _FIRST)
         recipe = ConfigFile.of_recipe(first["recipe"])
         config = ConfigFile.of_path(first["config"])
-        plugins, quiet = first[PLUGINS] or (), bool(first.get("quiet", not self.shows_progress))
+        plugins, quiet = first[PLUGINS] or (), bool(first.get("quiet"))
         if first.get("resume"):
             saved = open_for_resuming(ctx, Path(first["resume"]), quiet=quiet)
             allow_changes = bool(first["allow_changes"])
