@@ -171,6 +171,8 @@ class Attachments:
                 attachment.attach(run)
         except BaseException as error:
             self.close(error)
+            # Which a plugin may have made by now.
+            run.directory.release()
             raise
 
     def close(self, error: BaseException | None) -> BaseException | None:

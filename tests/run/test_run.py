@@ -379,6 +379,20 @@ class TestPlugins:
         assert (run.directory.path / "acme.txt").read_text() == "noted"
         assert (run.directory.path / "saved" / "state.pt").is_file()
 
+    def test_a_directory_that_a_failing_plugin_has_made_is_given_free(
+        self, make_config: MakeConfig, make_batches: MakeBatches
+    ) -> None:
+        class Hasty(Plugin):
+            def attach(self, run: Run) -> None:
+                run.directory.write("acme.txt", b"noted")
+                raise OSError("unplugged")
+
+        loaders = {"train": make_batches()}
+        with pytest.raises(PluginFailedError, match="unplugged"):
+            Run(make_config(), [Hasty()], loaders=loaders)
+
+        assert Run(make_config(force=True), loaders=loaders).train()["status"] == "completed"
+
     def test_no_directory_is_made_before_anybody_writes(self, make_run: Callable[..., Run]) -> None:
         run = make_run("best", "checkpoint", "plot")
 
