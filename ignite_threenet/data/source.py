@@ -108,7 +108,9 @@ def load_chosen(part: ChosenPart, data_dir: Path) -> Dataset:
     source: DataSource | None = part.create() if isinstance(part.make, type) else None
     load = part.make if source is None else source.load
     try:
-        loaded = part.call(load, {"data_dir": data_dir}, "cannot be loaded")
+        # A function takes its options together with the directory; a source has them already.
+        options = part.set_options if source is None else {}
+        loaded = part.call(load, {"data_dir": data_dir, **options}, "cannot be loaded")
     except PartError as error:
         raise DataError(str(error)) from error.__cause__
     if source is not None and source._is_trusted and isinstance(loaded, Dataset):

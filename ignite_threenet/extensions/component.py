@@ -104,12 +104,12 @@ class ChosenPart:
         Raises:
             PartError: it raised.
         """
-        given = {**arguments, **self.fixed, **self._set_options}
+        given = {**arguments, **self.fixed, **self.set_options}
         return self.call(self.make, given, "cannot be made")
 
     @property
-    def _set_options(self) -> Mapping[str, Any]:
-        """Give the options; of a signature only those that were set, for it has its defaults."""
+    def set_options(self) -> Mapping[str, Any]:
+        """Its options as they are handed over; of a signature only those that were set."""
         if self._declares_options:
             return self.options
         defaults = {spec.name: spec.default for spec in self.specs}
