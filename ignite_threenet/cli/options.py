@@ -22,9 +22,7 @@ class OptionType(click.ParamType[Any]):
         self._spec = spec
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Turn a value into the option's type, or refuse it; a file's is converted already."""
-        if _source_of(param, ctx) is ParameterSource.DEFAULT_MAP:
-            return value
+        """Turn a value into the option's type, or refuse it."""
         return self._spec.convert(value, spell_parameter(param, ctx), text=isinstance(value, str))
 
 
@@ -32,13 +30,9 @@ def spell_parameter(param: click.Parameter | None, ctx: click.Context | None) ->
     """Spell an option as its user wrote it."""
     if param is None or ctx is None:
         return ""
-    if _source_of(param, ctx) is ParameterSource.ENVIRONMENT:
+    if ctx.get_parameter_source(param.name or "") is ParameterSource.ENVIRONMENT:
         return environment_name(param.name or "")
     return param.opts[0]
-
-
-def _source_of(param: click.Parameter | None, ctx: click.Context | None) -> ParameterSource | None:
-    return ctx.get_parameter_source(param.name or "") if param and ctx else None
 
 
 def environment_name(parameter: str) -> str:
