@@ -4,6 +4,7 @@ import logging
 import sys
 
 import click
+from tqdm import tqdm
 
 logger = logging.getLogger("ignite_threenet")
 
@@ -19,8 +20,6 @@ class LogHandler(logging.Handler):
             self.handleError(record)
 
     def _write(self, record: logging.LogRecord) -> None:
-        from tqdm import tqdm
-
         text = self.format(record)
         if record.levelno >= logging.WARNING:
             color = "red" if record.levelno >= logging.ERROR else "yellow"

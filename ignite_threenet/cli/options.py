@@ -22,7 +22,9 @@ class OptionType(click.ParamType[Any]):
         self._spec = spec
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Turn a value into the option's type, or refuse it."""
+        """Turn a value into the option's type, or refuse it; a file's is converted already."""
+        if _source_of(param, ctx) is ParameterSource.DEFAULT_MAP:
+            return value
         return self._spec.convert(value, spell_parameter(param, ctx), text=isinstance(value, str))
 
 
@@ -30,9 +32,13 @@ def spell_parameter(param: click.Parameter | None, ctx: click.Context | None) ->
     """Spell an option as its user wrote it."""
     if param is None or ctx is None:
         return ""
-    if ctx.get_parameter_source(param.name or "") is ParameterSource.ENVIRONMENT:
+    if _source_of(param, ctx) is ParameterSource.ENVIRONMENT:
         return environment_name(param.name or "")
     return param.opts[0]
+
+
+def _source_of(param: click.Parameter | None, ctx: click.Context | None) -> ParameterSource | None:
+    return ctx.get_parameter_source(param.name or "") if param and ctx else None
 
 
 def environment_name(parameter: str) -> str:

@@ -22,7 +22,7 @@ def describe_commands() -> str:
         if isinstance(command, RunCommand):
             chosen = tuple(resolve_plugins(DEFAULT_PLUGINS))
             model = choose_component("model", RunConfig.model)
-            context.obj = Request([], Choice(chosen, (model,)))
+            context.obj = Request([], Choice(chosen, {"model": model}))
         page += [f"## {' '.join(words)}", "", "```", command.get_help(context).rstrip(), "```", ""]
     return "\n".join(page)
 

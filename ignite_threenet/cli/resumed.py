@@ -69,16 +69,16 @@ def choose_as_saved(
     for each in found:
         if each not in chosen:
             saved = saved.forget(each.name)
-    components = [choose_component(kind, words[kind]) for kind in saved.parts]
-    values = saved_values(saved, chosen, components) | words
+    components = {kind: choose_component(kind, words[kind]) for kind in saved.parts}
+    values = saved_values(saved, chosen, components.values()) | words
     for file in (recipe, config):
-        for key, value in file.values(chosen, components, words).items():
+        for key, value in file.values(chosen, components.values(), words).items():
             if key == EPOCHS or is_place(key, values.get(key)):
                 values[key] = value
             else:
                 check_agrees(f"{file.name}: {key}", value, values.get(key), saved)
     sources = dict.fromkeys(values, "checkpoint")
-    return saved, Choice(tuple(chosen), tuple(components), values, sources)
+    return saved, Choice(tuple(chosen), components, values, sources)
 
 
 def open_for_resuming(ctx: click.Context, path: Path, *, quiet: bool) -> SavedRun:
@@ -92,7 +92,7 @@ def open_for_resuming(ctx: click.Context, path: Path, *, quiet: bool) -> SavedRu
 def saved_values(
     saved: SavedRun, chosen: Iterable[ChosenPlugin], parts: Iterable[ChosenPart]
 ) -> dict[str, Any]:
-    """Give the options of a saved run, of its parts and of its plugins, named as Click does."""
+    """Give the options of a saved run and of all in it, by ``option`` or ``owner.option``."""
     values = convert_options(option_specs(RunConfig), saved.config, f"{saved.path}")
     options = {kind: part["options"] for kind, part in saved.parts.items()}
     options |= {each["name"]: each["options"] for each in saved.plugins}

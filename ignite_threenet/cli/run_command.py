@@ -138,7 +138,8 @@ def collect(ctx: click.Context, params: dict[str, Any]) -> Choice:
     values = {key: params[name] for name, key in keys.items()}
     if request.saved is not None:
         _check_given(ctx, values, keys, request.saved)
-    sources = {key: _source(ctx, name, request.choice) for name, key in keys.items()}
+    known = request.choice.sources
+    sources = {key: _source(ctx, name, known.get(key, "default")) for name, key in keys.items()}
     return request.choice.with_given(values, sources)
 
 
@@ -168,15 +169,15 @@ def _check_given(
             check_agrees(spell_parameter(options[name], ctx), values[key], before, saved)
 
 
-def _source(ctx: click.Context, parameter: str, choice: Choice) -> str:
-    """Say where an option's value comes from."""
+def _source(ctx: click.Context, parameter: str, known: str) -> str:
+    """Say where an option's value comes from; known is the file, the recipe or the checkpoint."""
     match ctx.get_parameter_source(parameter):
         case ParameterSource.COMMANDLINE:
             return "command line"
         case ParameterSource.ENVIRONMENT:
             return f"environment {environment_name(parameter)}"
         case ParameterSource.DEFAULT_MAP:
-            return choice.sources[dict(_keys(choice))[parameter]]
+            return known
         case _:
             return "default"
 

@@ -87,8 +87,14 @@ def _check_name(name: str, module: str) -> None:
             f"plugins new: {name!r} is installed already, from {entries[0].origin}; "
             "choose another name"
         )
-    if importlib.util.find_spec(module) is not None:
+    if _is_module(module):
         raise ConfigError(
             f"plugins new: there is a Python module {module!r} already, which the new one would "
             "hide; choose another name"
         )
+
+
+def _is_module(name: str) -> bool:
+    """Tell whether Python finds a module; a plain folder, such as data/, is none."""
+    found = importlib.util.find_spec(name)
+    return found is not None and found.origin is not None

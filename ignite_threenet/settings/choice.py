@@ -40,20 +40,20 @@ class Choice:
 
     Attributes:
         plugins: the plugins, requirements first.
-        components: the model and the dataset.
+        components: the model and the dataset, by ``model`` and ``dataset``.
         values: converted values, by ``option`` or ``owner.option``.
         sources: who said so, by the same keys.
     """
 
     plugins: tuple[ChosenPlugin, ...] = ()
-    components: tuple[ChosenPart, ...] = ()
+    components: Mapping[str, ChosenPart] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def owners(self) -> list[Owner]:
         """Whoever has options of its own, the components first."""
-        return owners_of(self.components, self.plugins)
+        return owners_of(self.components.values(), self.plugins)
 
     def with_given(self, values: Mapping[str, Any], sources: Mapping[str, str]) -> "Choice":
         """Let values go over those that are known; both by the same keys."""
@@ -69,13 +69,9 @@ class Choice:
         return [each.create(**self._options_of(each.name, each.specs)) for each in self.plugins]
 
     def options_of(self, kind: str) -> dict[str, Any]:
-        """Give the options of the model or the dataset, by name."""
-        chosen = (each for each in self.components if each.kind == kind)
-        return {
-            name: value
-            for each in chosen
-            for name, value in self._options_of(kind, each.specs).items()
-        }
+        """Give the options of the model or the dataset, by name; none of one that is your own."""
+        chosen = self.components.get(kind)
+        return self._options_of(kind, chosen.specs) if chosen else {}
 
     def _options_of(self, owner: str, specs: Iterable[OptionSpec]) -> dict[str, Any]:
         keys = {spec.name: key_of(spec.name, owner) for spec in specs}

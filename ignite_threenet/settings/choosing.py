@@ -37,11 +37,11 @@ def choose(
     names = [recipe.explain(config.explain(name)) for name in names]
     chosen = leave_out_quiet(resolve_plugins(names, removed), quiet=quiet)
     words = name_components(given, recipe, config, RunConfig.__dict__)
-    components = [choose_component(kind, word) for kind, word in words.items()]
+    components = {kind: choose_component(kind, word) for kind, word in words.items()}
     values, sources = merge(
-        (each.name, each.values(chosen, components, words)) for each in (recipe, config)
+        (each.name, each.values(chosen, components.values(), words)) for each in (recipe, config)
     )
-    return Choice(tuple(chosen), tuple(components), values, sources)
+    return Choice(tuple(chosen), components, values, sources)
 
 
 def name_components(
@@ -67,5 +67,22 @@ def choose_component(kind: str, word: str) -> ChosenPart:
 
 
 def leave_out_quiet(chosen: Sequence[ChosenPlugin], *, quiet: bool) -> list[ChosenPlugin]:
-    """Leave out the plugins that say so where the run is to be quiet, but for required ones."""
-    return [each for each in chosen if not (quiet and each.cls.quiet and each.required_by is None)]
+    """Leave out the plugins that say so if the run is quiet, and what they alone require.
+
+    Args:
+        chosen: the plugins, requirements first.
+        quiet: whether the run is quiet.
+
+    Returns:
+        The others, and what these require.
+    """
+    if not quiet:
+        return list(chosen)
+    kept: list[ChosenPlugin] = []
+    required: set[str] = set()
+    for each in reversed(chosen):
+        is_named = each.required_by is None and not each.cls.quiet
+        if is_named or each.name in required:
+            kept.append(each)
+            required.update(each.cls.requires)
+    return kept[::-1]

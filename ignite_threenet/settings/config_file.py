@@ -137,7 +137,7 @@ class ConfigFile:
         parts: Iterable[ChosenPart],
         words: Mapping[str, str],
     ) -> dict[str, Any]:
-        """Check the options, and name them as Click does.
+        """Check the options, and convert them; by ``option`` or ``owner.option``.
 
         Args:
             chosen: the plugins of the run.

@@ -191,6 +191,24 @@ class TestPlugins:
     def test_selection(self, invoke: Invoke, words: Sequence[str], expected: list[str]) -> None:
         assert [each["name"] for each in plan(invoke, *words)["plugins"]] == expected
 
+    def test_quiet_keeps_a_plugin_that_another_requires_with_its_options(
+        self, invoke: Invoke
+    ) -> None:
+        Path("needs.py").write_text(
+            "from ignite_threenet import Plugin\n"
+            "class Needs(Plugin):\n    requires = ('progress',)\n"
+        )
+
+        content = plan(
+            invoke, "--quiet", "--plugins", "+needs.py", "--progress.interval-s", "3", "--seed", "1"
+        )
+
+        names = [each["name"] for each in content["plugins"]]
+        assert names == ["accuracy", "best", "timing", "plot", "progress", "checkpoint", "needs"]
+        assert options_of(content, "progress") == {
+            "interval_s": {"value": 3.0, "source": "command line"}
+        }
+
     def test_plus_adds_to_the_default(
         self, invoke: Invoke, install_distribution: InstallDistribution
     ) -> None:
@@ -844,6 +862,18 @@ class TestPluginsCommands:
 
         assert result.exit_code == 2
         assert "did you mean 'best'?" in result.stderr
+
+    def test_a_plain_folder_is_no_module_that_a_new_one_would_hide(
+        self, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Path("pictures").mkdir()
+        # As python -m does, which looks for modules here.
+        monkeypatch.syspath_prepend(Path.cwd())
+
+        result = invoke("plugins", "new", "pictures")
+
+        assert result.exit_code == 0, result.stderr
+        assert Path("pictures.py").exists()
 
 
 class TestConsoleScript:
