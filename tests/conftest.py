@@ -52,6 +52,12 @@ def _own_logging() -> Iterator[None]:
 
 
 @pytest.fixture
+def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for no disk."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+@pytest.fixture
 def make_batches() -> MakeBatches:
     """Make batches of an easy task: one of ten pixels is bright, and says the class."""
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +115,7 @@ def _files(tmp_path: Path) -> None:
         Path(tmp_path, name).write_text(source)
 
 
-@pytest.fixture(autouse=True)
-def _in_haste(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Use one thread, which is the fastest for batches so small, and wait for no disk."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("in_haste")
 
 
 @pytest.fixture

@@ -176,11 +176,9 @@ def restore_model(model: nn.Module, content: Mapping[str, Any], device: torch.de
 
 
 def _check_finite(model: nn.Module, optimizer: Mapping[str, Any], path: Path) -> None:
-    # A buffer may be a mask of infinities.
-    has_nan = any(bool(buffer.isnan().any()) for buffer in model.buffers())
-    if has_nan or not _is_finite(list(model.parameters())):
+    if not is_finite(model):
         raise CheckpointError(path, "not saved: the model is not finite")
-    if not _is_finite(optimizer):
+    if not _holds_finite(optimizer):
         raise CheckpointError(path, "not saved: the optimizer is not finite")
 
 
@@ -214,13 +212,19 @@ def _capture_plugin(attachment: Attachment) -> dict[str, Any]:
     }
 
 
-def _is_finite(value: object) -> bool:
+def is_finite(model: nn.Module) -> bool:
+    """Tell whether a model can be gone on with; a buffer may be a mask of infinities."""
+    has_nan = any(bool(buffer.isnan().any()) for buffer in model.buffers())
+    return not has_nan and _holds_finite(list(model.parameters()))
+
+
+def _holds_finite(value: object) -> bool:
     if isinstance(value, Tensor):
         return bool(value.isfinite().all())
     if isinstance(value, Mapping):
-        return all(_is_finite(each) for each in value.values())
+        return all(_holds_finite(each) for each in value.values())
     if isinstance(value, list | tuple):
-        return all(_is_finite(each) for each in value)
+        return all(_holds_finite(each) for each in value)
     return True
 
 

@@ -5,12 +5,12 @@ import logging
 from typing import Any
 
 import safetensors.torch
-import torch
-from torch import Tensor
 
 from ..options.plain import plain
+from ..storage.checkpoint_file import copy_weights
 from ..storage.directory import RunDirectory
 from .assembly import Parts
+from .checkpointing import is_finite
 from .compatibility import source_of_part
 from .manifest import describe_samples
 
@@ -22,16 +22,12 @@ METADATA_KEY = "ignite_threenet"
 
 def write_final_model(directory: RunDirectory, parts: Parts) -> None:
     """Write the weights as they were tested, with what the model was made for in the header."""
-    weights = {
-        name: each.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, each in parts.model.state_dict().items()
-        if isinstance(each, Tensor)
-    }
-    if not all(bool(each.isfinite().all()) for each in parts.model.parameters()):
+    if not is_finite(parts.model):
         logger.warning("%s: not written: the model is not finite", FINAL_MODEL)
         return
     description = json.dumps(plain(describe_model(parts)), sort_keys=True)
     # One key alone: safetensors writes several in any order, and equal models would differ.
+    weights = copy_weights(parts.model)
     content = safetensors.torch.save(weights, {METADATA_KEY: description})
     directory.write(FINAL_MODEL, content)
 

@@ -138,10 +138,11 @@ def load_weights(path: Path | str) -> dict[str, Tensor]:
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Copy a model's parameters and buffers to the CPU, by their names."""
+    """Copy a model's parameters and buffers to the CPU, by their names; the tensors alone."""
     return {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
+        name: each.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, each in model.state_dict().items()
+        if isinstance(each, Tensor)
     }
 
 

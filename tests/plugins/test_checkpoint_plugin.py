@@ -12,11 +12,7 @@ from ignite_threenet_plugins.checkpoint import Checkpoint
 from ignite_threenet import CheckpointError, OptionError, Plugin, PluginFailedError, Run
 from ignite_threenet.storage import checkpoint_file as checkpoint
 
-
-@pytest.fixture(autouse=True)
-def _in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for no disk."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+pytestmark = pytest.mark.usefixtures("in_haste")
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-import torch
 from conftest import InstallDistribution
 from helpers import flatten, train_until
 from ignite.engine import Events
@@ -164,14 +163,7 @@ def _files() -> None:
         Path(name).write_text(source)
 
 
-@pytest.fixture(autouse=True)
-def _in_haste(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Use one thread, which is the fastest for batches so small, and wait for no disk."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("in_haste")
 
 
 @pytest.fixture

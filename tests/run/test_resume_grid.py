@@ -1,6 +1,6 @@
 """Tests of going on to the last bit, over the grid of all that a run may be made of."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from importlib import metadata
@@ -55,18 +55,16 @@ MAKERS = make_optimizers()
 _find_plugins, _version = cache(selection.find_plugins), cache(metadata.version)
 
 
+pytestmark = pytest.mark.usefixtures("in_haste")
+
+
 @pytest.fixture(autouse=True)
-def _in_haste(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Use one thread, wait for no disk, and look only once for what is installed."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+def _find_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look only once for what is installed."""
     for module in ("extensions.selection", "run.saved_run"):
         monkeypatch.setattr(f"ignite_threenet.{module}.find_plugins", _find_plugins)
     for module in ("run.manifest", "run.compatibility"):
         monkeypatch.setattr(f"ignite_threenet.{module}.version", _version)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Tests of the comparison of a resumed run with one that was never stopped."""
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,6 @@ class Disturbing(Counter):
     def disturb(self, trainer: Engine) -> None:
         for parameter in self._run.model.parameters():
             parameter.add_(0.001 * self.count)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 PARTS = ["model", "optimizer", "history", "random", "summary", "files"]

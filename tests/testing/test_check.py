@@ -66,14 +66,7 @@ class Subject(Plugin):
 '''
 
 
-@pytest.fixture(autouse=True)
-def _in_haste(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Use one thread, which is the fastest for batches so small, and wait for no disk."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("in_haste")
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Tests of what authors of plugins test with."""
 
 import atexit
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,15 +21,7 @@ from ignite_threenet.testing import (
     tiny_loaders,
 )
 
-
-@pytest.fixture(autouse=True)
-def _in_haste(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Use one thread, which is the fastest for batches so small, and wait for no disk."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("in_haste")
 
 
 class Counter(Plugin):
