@@ -12,6 +12,9 @@ from typing import Any, NamedTuple, Self
 from unittest import mock
 
 _LOCK = ".lock"
+# A file without a name, by which filelock finds out what locks there are; it takes no for an
+# answer, and nothing of the run is in it.
+_NAMELESS = getattr(os, "O_TMPFILE", -1)
 
 
 class Step(NamedTuple):
@@ -100,7 +103,7 @@ class Layer:
         def really() -> int:
             return self._real_open(path, flags, *args, **kwargs)
 
-        if not self._is_below(path):
+        if not self._is_below(path) or flags & _NAMELESS == _NAMELESS:
             return really()
         descriptor: int = self._do(really, "open", Path(path), creates=bool(flags & os.O_CREAT))
         self._paths[descriptor] = Path(path)
