@@ -12,7 +12,7 @@ from ignite_threenet import select_device
 
 from .measurements import CONTENDERS, measure_accuracy_pass, measure_epoch, measure_plugins
 from .processes import measure_memory, measure_recipe, measure_start
-from .report import as_dict, describe_machine, draw_table, spell_machine, spell_table
+from .report import as_dict, describe_machine, draw_table, format_machine, format_table
 from .setting import Setting, load_dataset
 from .tables import Table
 
@@ -98,7 +98,7 @@ def main(
     for table in tables:
         if picture_path is not None and table.name == "epoch":
             draw_table(table, setting.dataset.name, machine, picture_path)
-    click.echo(spell_machine(machine))
+    click.echo(format_machine(machine))
 
 
 def _hurried(setting: Setting) -> Setting:
@@ -123,7 +123,7 @@ def _measure(setting: Setting, only: Collection[str]) -> list[Table]:
         click.echo(f"measuring: {name}", err=True)
         is_narrowed = name == "epoch" and "epoch" not in only
         table = measure_epoch(setting, contenders) if is_narrowed else measure(setting)
-        click.echo(f"{spell_table(table, setting.dataset.name)}\n")
+        click.echo(f"{format_table(table, setting.dataset.name)}\n")
         tables.append(table)
     return tables
 

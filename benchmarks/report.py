@@ -28,7 +28,7 @@ def describe_machine(setting: Setting) -> dict[str, Any]:
     }
 
 
-def spell_machine(machine: dict[str, Any]) -> str:
+def format_machine(machine: dict[str, Any]) -> str:
     """Spell the machine in a line."""
     return (
         f"machine: {machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, "
@@ -36,7 +36,7 @@ def spell_machine(machine: dict[str, Any]) -> str:
     )
 
 
-def spell_table(table: Table, dataset_name: str) -> str:
+def format_table(table: Table, dataset_name: str) -> str:
     """Spell a table for a terminal: medians, the range of the rounds, and ratios.
 
     Args:
@@ -45,8 +45,8 @@ def spell_table(table: Table, dataset_name: str) -> str:
     """
     took_turns = any(len(row.values) > 1 for row in table.rows)
     columns = ("median", "lowest", "highest") if took_turns else ("value",)
-    cells = [("", *columns, _spell_over(table), "")]
-    cells += [_spell_row(table, row, len(columns)) for row in table.rows]
+    cells = [("", *columns, _format_over(table), "")]
+    cells += [_format_row(table, row, len(columns)) for row in table.rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(_lines(table, dataset_name, cells, widths))
 
@@ -82,14 +82,14 @@ def draw_table(table: Table, dataset_name: str, machine: dict[str, Any], path: P
         [row.median for row in rows],
         color=["C1" if is_own else "C0" for is_own in own],
     )
-    axes.bar_label(bars, [_spell_bar(table, row) for row in rows], padding=4)
+    axes.bar_label(bars, [_format_bar(table, row) for row in rows], padding=4)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlim(rows[-1].median / 2, rows[0].median * 3)  # the text beside a bar takes its room
     axes.set_xlabel("median in seconds, and times the floor")
     figure.suptitle(f"{dataset_name}: {table.title}")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel(spell_machine(machine), fontsize="x-small", color="0.4")
+    figure.supxlabel(format_machine(machine), fontsize="x-small", color="0.4")
     figure.savefig(path)
 
 
@@ -104,25 +104,25 @@ def _lines(
         yield f"  left out: {label} ({reason})"
 
 
-def _spell_row(table: Table, row: Row, columns: int) -> tuple[str, ...]:
+def _format_row(table: Table, row: Row, columns: int) -> tuple[str, ...]:
     values = (row.median, min(row.values), max(row.values))[:columns]
     ratio = table.ratio(row)
-    spelled = [f"{_spell(value)} {row.unit}" for value in values]
-    return row.label, *spelled, _spell(ratio) if ratio is not None else "", row.note
+    spelled = [f"{_format(value)} {row.unit}" for value in values]
+    return row.label, *spelled, _format(ratio) if ratio is not None else "", row.note
 
 
-def _spell_bar(table: Table, row: Row) -> str:
+def _format_bar(table: Table, row: Row) -> str:
     ratio = table.ratio(row)
     times = f"  ({ratio:.3g}x)" if ratio is not None else ""
-    return f"{_spell(row.median)} {row.unit}{times}"
+    return f"{_format(row.median)} {row.unit}{times}"
 
 
-def _spell_over(table: Table) -> str:
+def _format_over(table: Table) -> str:
     """Name the baseline by what stands before the colon in its label."""
     return f"/ {table.baseline.partition(':')[0]}" if table.baseline else ""
 
 
-def _spell(value: float) -> str:
+def _format(value: float) -> str:
     """Spell a number with about three digits that count."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}" if value >= 10 else f"{value:.3f}"
 

@@ -4,7 +4,7 @@ ThreeNetError
 ├── ConfigError           what was asked for cannot be done
 │   ├── OptionError       an option has a value that is not allowed
 │   ├── UnknownNameError  a name that does not exist: a dataset, a plugin, an option, a key
-│   ├── PartError         a model or a dataset that was named cannot be used
+│   ├── ComponentError    a model or a dataset that was named cannot be used
 │   └── DirectoryError    a run's directory holds something that must not be overwritten
 ├── DataError             a dataset is missing or damaged
 │   └── UnreachableError  it is not on disk, and its servers cannot be reached
@@ -86,7 +86,7 @@ class UnknownNameError(ConfigError):
         super().__init__(f"{prefix}unknown {kind} {name!r}{guess}{choices}")
 
 
-class PartError(ConfigError):
+class ComponentError(ConfigError):
     """A model or a dataset that was named cannot be used.
 
     Attributes:
@@ -198,7 +198,7 @@ class PluginFailedError(PluginError):
     def __init__(
         self, plugin: str, distribution: str, where: str, epoch: int, cause: BaseException
     ) -> None:
-        problem = f"failed at {where}, epoch {epoch}: {spell_cause(cause)}"
+        problem = f"failed at {where}, epoch {epoch}: {describe_error(cause)}"
         super().__init__(plugin, distribution, problem)
         self.where = where
         self.epoch = epoch
@@ -223,11 +223,11 @@ class DivergedError(ThreeNetError):
         self.loss = loss
 
 
-def spell_cause(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     r"""Put an error of somebody else's code into a line: its kind, and what it says.
 
     Example:
-        >>> spell_cause(ValueError("no\nluck")), spell_cause(KeyError())
+        >>> describe_error(ValueError("no\nluck")), describe_error(KeyError())
         ('ValueError: no luck', 'KeyError')
     """
     words = " ".join(str(error).split())

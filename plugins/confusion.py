@@ -65,8 +65,8 @@ class Confusion(Plugin):
         self._matrix.update((outputs, targets))
         # Both take logits, and log-probabilities, which a softmax leaves as they are.
         losses = cross_entropy(outputs.float(), targets, reduction="none")
-        sureness, predictions = outputs.float().softmax(dim=1).max(dim=1)
-        kept = [losses, inputs.to(outputs.device), targets, predictions, sureness]
+        confidence, predictions = outputs.float().softmax(dim=1).max(dim=1)
+        kept = [losses, inputs.to(outputs.device), targets, predictions, confidence]
         if self._worst:
             kept = [torch.cat(pair) for pair in zip(self._worst, kept, strict=True)]
         chosen = kept[0].topk(min(self.worst, len(kept[0]))).indices
@@ -163,10 +163,10 @@ def _draw_samples(
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
     figure.suptitle(f"{title}: the {len(images)} highest losses")
     captions = zip(*(each.tolist() for each in facts), strict=True)
-    for place, (true, predicted, sureness) in enumerate(captions):
+    for place, (true, predicted, confidence) in enumerate(captions):
         axes = figure.add_subplot(rows, columns, place + 1)
         axes.imshow(images[place].numpy(), cmap="gray_r", vmin=0, vmax=1)
-        caption = f"true {names[true]}\npredicted {names[predicted]}, {sureness:.1%}"
+        caption = f"true {names[true]}\npredicted {names[predicted]}, {confidence:.1%}"
         axes.set_title(caption, fontsize=9)
         axes.set(xticks=[], yticks=[])
     return figure

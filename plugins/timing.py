@@ -59,7 +59,7 @@ class Timing(Plugin):
         yield (
             f"timing: {facts['epoch_seconds']:.3f} s an epoch, "
             f"{facts['samples_per_second']:,.0f} samples/s; "
-            f"{_spell_measurements(self._history.measurements)}"
+            f"{_format_measurements(self._history.measurements)}"
             f"{facts['seconds']:.1f} s in all"
         )
         shares = (
@@ -78,7 +78,7 @@ def _median(seconds: list[float]) -> float | None:
     return statistics.median(seconds) if seconds else None
 
 
-def _spell_measurements(measurements: Sequence[Measurement]) -> str:
+def _format_measurements(measurements: Sequence[Measurement]) -> str:
     median = _median([measurement.seconds for measurement in measurements])
     if median is None:
         return ""

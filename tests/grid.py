@@ -146,13 +146,13 @@ def exported_optimizers() -> set[type[Optimizer]]:
 def make_optimizers() -> dict[str, MakeOptimizer]:
     """Give what makes each optimizer of torch, in each of its variants, by a name to read."""
     return {
-        " ".join([kind.__name__, *map(_spell, options.items())]): _maker(kind, options)
+        " ".join([kind.__name__, *map(_format, options.items())]): _maker(kind, options)
         for kind in sorted(exported_optimizers() - EXCLUDED.keys(), key=lambda each: each.__name__)
         for options in VARIANTS.get(kind.__name__, ({},))
     }
 
 
-def _spell(option: tuple[str, Any]) -> str:
+def _format(option: tuple[str, Any]) -> str:
     name, value = option
     if isinstance(value, Tensor):
         return f"{name} in a tensor"

@@ -12,7 +12,7 @@ from benchmarks import measurements, processes
 from benchmarks.__main__ import main
 from benchmarks.contenders import Contender, HandDerived
 from benchmarks.products import backward_products, forward_products, multiply
-from benchmarks.report import spell_table
+from benchmarks.report import format_table
 from benchmarks.setting import Setting
 from benchmarks.tables import Row, Table, take_turns
 from ignite_threenet import ThreeNet, load_data
@@ -97,7 +97,7 @@ def test_a_peer_that_fails_is_left_out_and_its_error_shown(
     table = measurements.measure_epoch(make_setting(), ["failing"])
 
     assert table.left_out == {"a failing peer": "failed: OSError: out of order"}
-    assert "  left out: a failing peer (failed: OSError: out of order)" in spell_table(table, "x")
+    assert "  left out: a failing peer (failed: OSError: out of order)" in format_table(table, "x")
 
 
 def test_the_gradients_derived_by_hand_are_those_of_autograd(make_setting: MakeSetting) -> None:
@@ -152,7 +152,7 @@ def test_a_table_shows_medians_ranges_ratios_and_notes(tmp_path: Path) -> None:
     rows = [Row("floor: f", [2.0, 1.0, 3.0]), Row("other", [3.0, 9.0, 3.5], note="so to speak")]
     table = Table("epoch", "seconds", rows, baseline="floor: f", left_out={"absent": "gone"})
 
-    assert spell_table(table, "digits").splitlines() == [
+    assert format_table(table, "digits").splitlines() == [
         "epoch (digits): seconds",
         "             median   lowest  highest  / floor",
         "  floor: f  2.000 s  1.000 s  3.000 s    1.000",

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from ignite_threenet import (
     CheckpointError,
+    ComponentError,
     ConfigError,
     DataError,
-    PartError,
     Run,
     RunConfig,
     ThreeNet,
@@ -942,7 +942,7 @@ class TestScripts:
         assert caught.value.nearest == "width"
 
     def test_what_is_wrong_with_a_model_is_said_of_it(self) -> None:
-        with pytest.raises(PartError) as caught:
+        with pytest.raises(ComponentError) as caught:
             Run(make_config(model="net.py:NET"))
 
         assert (caught.value.kind, caught.value.name) == ("model", "net")

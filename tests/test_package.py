@@ -23,7 +23,7 @@ PUBLIC_NAMES = [
     "Measurement",
     "Model",
     "OptionError",
-    "PartError",
+    "ComponentError",
     "Plugin",
     "PluginChoiceError",
     "PluginError",

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from ..config import DEFAULT_PLUGINS, RunConfig
-from ..extensions.component import find_part, find_parts
+from ..extensions.component import find_component, find_components
 from ..extensions.entries import Entry, FileEntry
 from ..extensions.selection import find_plugin, find_plugins, load_plugin
 from ..options.declaration import option_specs
-from ..options.plain import plain
+from ..options.plain import to_plain
 from ..settings.choice import Owner
 from .tables import format_table
 
@@ -74,7 +74,7 @@ def show_plugin(name: str, as_json: bool) -> None:
 
 def _option_facts(owner: Owner) -> list[dict[str, Any]]:
     return [
-        {"name": spec.name, "default": plain(spec.default), "allowed": spec.allowed}
+        {"name": spec.name, "default": to_plain(spec.default), "allowed": spec.allowed}
         | {"help": spec.help}
         for spec in owner.specs
     ]
@@ -83,7 +83,7 @@ def _option_facts(owner: Owner) -> list[dict[str, Any]]:
 def _format_options(owner: Owner) -> str:
     rows = [("option", "default", "allowed", "meaning")]
     rows += [
-        (f"--{owner.prefix}.{spec.flag_name}", str(plain(spec.default)), spec.allowed, spec.help)
+        (f"--{owner.prefix}.{spec.flag_name}", str(to_plain(spec.default)), spec.allowed, spec.help)
         for spec in owner.specs
     ]
     return f"\n{format_table(rows)}" if owner.specs else "options: none"
@@ -95,7 +95,7 @@ def _list_command(kind: str) -> click.Command:
     @click.command("list", help=f"List the installed {kind}s; imports none of them.")
     @click.option("--json", "as_json", is_flag=True, help="print JSON")
     def list_components(as_json: bool) -> None:
-        _list_entries(find_parts(kind), (getattr(RunConfig, kind),), as_json=as_json)
+        _list_entries(find_components(kind), (getattr(RunConfig, kind),), as_json=as_json)
 
     return list_components
 
@@ -121,7 +121,7 @@ def _show(kind: str, name: str, *, as_json: bool) -> None:
     # Here, because it imports torch, which lists need not wait for.
     from ..settings.choosing import choose_component
 
-    found, chosen = find_part(kind, name), choose_component(kind, name)
+    found, chosen = find_component(kind, name), choose_component(kind, name)
     owner = Owner(kind, "", chosen.specs)
     if as_json:
         facts = _entry_facts(found, (getattr(RunConfig, kind),))

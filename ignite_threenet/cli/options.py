@@ -25,10 +25,10 @@ class OptionType(click.ParamType[Any]):
         """Turn a value into the option's type, or refuse it; a file's is converted already."""
         if _source_of(param, ctx) is ParameterSource.DEFAULT_MAP:
             return value
-        return self._spec.convert(value, spell_parameter(param, ctx), text=isinstance(value, str))
+        return self._spec.convert(value, format_parameter(param, ctx), text=isinstance(value, str))
 
 
-def spell_parameter(param: click.Parameter | None, ctx: click.Context | None) -> str:
+def format_parameter(param: click.Parameter | None, ctx: click.Context | None) -> str:
     """Spell an option as its user wrote it."""
     if param is None or ctx is None:
         return ""

@@ -8,10 +8,10 @@ import click
 
 from ..config import RunConfig
 from ..errors import ConfigError
-from ..extensions.component import ChosenPart
+from ..extensions.component import Component
 from ..extensions.selection import ChosenPlugin, is_whole_selection, resolve_plugins, select_plugins
 from ..options.declaration import option_specs
-from ..options.plain import plain
+from ..options.plain import to_plain
 from ..run.saved_run import (
     PLACES,
     SavedRun,
@@ -90,11 +90,11 @@ def open_for_resuming(ctx: click.Context, path: Path, *, quiet: bool) -> SavedRu
 
 
 def saved_values(
-    saved: SavedRun, chosen: Iterable[ChosenPlugin], parts: Iterable[ChosenPart]
+    saved: SavedRun, chosen: Iterable[ChosenPlugin], parts: Iterable[Component]
 ) -> dict[str, Any]:
     """Give the options of a saved run and of all in it, by ``option`` or ``owner.option``."""
     values = convert_options(option_specs(RunConfig), saved.config, f"{saved.path}")
-    options = {kind: part["options"] for kind, part in saved.parts.items()}
+    options = {kind: component["options"] for kind, component in saved.parts.items()}
     options |= {each["name"]: each["options"] for each in saved.plugins}
     for owner in owners_of(parts, chosen):
         converted = convert_options(owner.specs, options[owner.prefix], owner.prefix)
@@ -106,7 +106,7 @@ def check_agrees(where: str, given: object, before: object, saved: SavedRun) -> 
     """Refuse what differs from the run that goes on."""
     if given != before:
         raise ConfigError(
-            f"{where}: {plain(given)} differs from {plain(before)}, with which the run in "
+            f"{where}: {to_plain(given)} differs from {to_plain(before)}, with which the run in "
             f"{saved.directory.path} began; only --epochs may change, and where things are"
         )
 

@@ -24,8 +24,8 @@ from .options import (
     check_parameter_names,
     click_option,
     environment_name,
+    format_parameter,
     parameter_name,
-    spell_parameter,
 )
 from .resumed import EPOCHS, check_agrees, choose_as_saved, is_place, open_for_resuming
 
@@ -166,7 +166,7 @@ def _check_given(
         key = keys[name]
         given = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP
         if given and key != EPOCHS and not is_place(key, before):
-            check_agrees(spell_parameter(options[name], ctx), values[key], before, saved)
+            check_agrees(format_parameter(options[name], ctx), values[key], before, saved)
 
 
 def _source(ctx: click.Context, parameter: str, known: str) -> str:

@@ -9,7 +9,7 @@ from ignite.utils import manual_seed
 
 from ..config import RunConfig
 from ..errors import ConfigError, UnknownNameError
-from ..extensions.component import ChosenPart
+from ..extensions.component import Component
 from .dataset import SPLITS, Dataset, DataShape, Scaling
 from .loader import BatchLoader
 from .source import load_chosen
@@ -63,7 +63,7 @@ class DataModule:
         self.loading_s = loading_s
 
     @classmethod
-    def load(cls, component: ChosenPart, config: RunConfig, device: torch.device) -> "DataModule":
+    def load(cls, component: Component, config: RunConfig, device: torch.device) -> "DataModule":
         """Load a dataset, put it on the device, and make its loaders.
 
         Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from ..errors import DataError, spell_cause
+from ..errors import DataError, describe_error
 from ..options.declaration import option
 from .dataset import SPLITS, Dataset, Split, permutation
 from .source import DataSource
@@ -133,7 +133,9 @@ class _Reader:
         except DataError:
             raise
         except Exception as error:  # Pillow's many decoders raise whatever comes
-            raise DataError(f"{path}: cannot be read as an image: {spell_cause(error)}") from error
+            raise DataError(
+                f"{path}: cannot be read as an image: {describe_error(error)}"
+            ) from error
 
     def _convert(self, image: "Image", path: Path) -> "Image":
         if image.mode.startswith(("I", "F")):
@@ -155,7 +157,7 @@ class _Reader:
             return converted.resize(self._size)
         if image.size != self._size:
             raise DataError(
-                f"{path}: is {_spell(image.size)}, and the first image {_spell(self._size)}; "
+                f"{path}: is {_format(image.size)}, and the first image {_format(self._size)}; "
                 "choose a size for all by --dataset.size"
             )
         return converted
@@ -197,5 +199,5 @@ def _upright(image: "Image") -> "Image":
     return image
 
 
-def _spell(size: tuple[int, int]) -> str:
+def _format(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"

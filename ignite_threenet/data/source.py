@@ -7,8 +7,8 @@ from typing import Any, ClassVar, dataclass_transform
 
 from torch import Tensor
 
-from ..errors import DataError, PartError
-from ..extensions.component import ChosenPart, choose_part
+from ..errors import ComponentError, DataError
+from ..extensions.component import Component, choose_component
 from ..options.declaration import make_options_class, option_specs
 from .dataset import Dataset
 from .validation import digests_of, validate
@@ -69,10 +69,10 @@ def is_dataset(value: object) -> bool:
     return callable(value)
 
 
-def choose_dataset(word: str) -> ChosenPart:
-    """Find a dataset, and import what loads it; see choose_part()."""
+def choose_dataset(word: str) -> Component:
+    """Find a dataset, and import what loads it; see choose_component()."""
     what = "an ignite_threenet.DataSource, or a function that loads one"
-    return choose_part("dataset", word, is_dataset, what)
+    return choose_component("dataset", word, is_dataset, what)
 
 
 def load_data(name: str = "auto", data_dir: str | Path = "data", **options: Any) -> Dataset:
@@ -88,32 +88,32 @@ def load_data(name: str = "auto", data_dir: str | Path = "data", **options: Any)
     Raises:
         UnknownNameError: there is no dataset of that name.
         DataError: the dataset is damaged or cannot be had, or data_dir cannot be written.
-        PartError: the dataset cannot be imported.
+        ComponentError: the dataset cannot be imported.
         OptionError: an option has a value that is not allowed.
     """
     return load_chosen(choose_dataset(name).with_options(options), Path(data_dir))
 
 
-def load_chosen(part: ChosenPart, data_dir: Path) -> Dataset:
+def load_chosen(component: Component, data_dir: Path) -> Dataset:
     """Load a dataset, and check it.
 
     Args:
-        part: what was chosen, with its options.
+        component: what was chosen, with its options.
         data_dir: the directory of the datasets.
 
     Raises:
-        PartError: it cannot be made.
+        ComponentError: it cannot be made.
         DataError: the data is damaged, cannot be had, or is not what a dataset must be.
     """
-    source: DataSource | None = part.create() if isinstance(part.make, type) else None
-    load = part.make if source is None else source.load
+    source: DataSource | None = component.create() if isinstance(component.make, type) else None
+    load = component.make if source is None else source.load
     try:
         # A function takes its options together with the directory; a source has them already.
-        options = part.set_options if source is None else {}
-        loaded = part.call(load, {"data_dir": data_dir, **options}, "cannot be loaded")
-    except PartError as error:
+        options = component.set_options if source is None else {}
+        loaded = component.call(load, {"data_dir": data_dir, **options}, "cannot be loaded")
+    except ComponentError as error:
         raise DataError(str(error)) from error.__cause__
     if source is not None and source._is_trusted and isinstance(loaded, Dataset):
         return loaded
-    dataset = validate(loaded, part)
+    dataset = validate(loaded, component)
     return replace(dataset, sha256=digests_of(dataset.splits))

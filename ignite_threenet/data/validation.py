@@ -9,54 +9,58 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError, spell_cause
-from ..extensions.component import ChosenPart
+from ..errors import DataError, describe_error
+from ..extensions.component import Component
 from .dataset import SPLITS, Dataset, Split
 
 
-def validate(loaded: object, part: ChosenPart) -> Dataset:
+def validate(loaded: object, component: Component) -> Dataset:
     """Check what a dataset's author gave, and make a Dataset of it."""
-    class_names, pairs = _taken_apart(loaded, part)
+    class_names, pairs = _unpack(loaded, component)
     if "train" not in pairs:
-        raise _refuse(part, f"has no split 'train', only {', '.join(map(str, pairs)) or 'none'}")
+        raise _refuse(
+            component, f"has no split 'train', only {', '.join(map(str, pairs)) or 'none'}"
+        )
     for name in pairs:
         if name not in SPLITS:
-            raise _refuse(part, f"has the split {name!r}; expected {', '.join(SPLITS)}")
-    splits = {name: _checked_split(pairs[name], part, name) for name in SPLITS if name in pairs}
-    dataset = Dataset(_as_file_name(part.name), splits, {}, class_names)
-    _check_samples(dataset, part)
-    _check_labels(dataset, part)
+            raise _refuse(component, f"has the split {name!r}; expected {', '.join(SPLITS)}")
+    splits = {
+        name: _checked_split(pairs[name], component, name) for name in SPLITS if name in pairs
+    }
+    dataset = Dataset(_as_file_name(component.name), splits, {}, class_names)
+    _check_samples(dataset, component)
+    _check_labels(dataset, component)
     return dataset
 
 
 _EXPECTED = "expected a Dataset, or samples and labels by split: {'train': (samples, labels), ...}"
 
 
-def _taken_apart(loaded: object, part: ChosenPart) -> tuple[tuple[str, ...], Mapping[Any, Any]]:
+def _unpack(loaded: object, component: Component) -> tuple[tuple[str, ...], Mapping[Any, Any]]:
     """Give the names of the classes, and what there is for each split."""
     if isinstance(loaded, Mapping):
         return (), loaded
     if not isinstance(loaded, Dataset):
-        raise _refuse(part, f"gives {type(loaded).__name__}; {_EXPECTED}")
+        raise _refuse(component, f"gives {type(loaded).__name__}; {_EXPECTED}")
     splits, names = loaded.splits, loaded.class_names
     if not isinstance(splits, Mapping) or not all(
         isinstance(split, Split) for split in splits.values()
     ):
-        raise _refuse(part, "gives a Dataset whose splits are not a Split by name")
+        raise _refuse(component, "gives a Dataset whose splits are not a Split by name")
     if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
-        raise _refuse(part, f"has the class names {names!r}; expected a tuple of texts")
+        raise _refuse(component, f"has the class names {names!r}; expected a tuple of texts")
     if len(set(names)) < len(names):
-        raise _refuse(part, f"has two classes of one name: {', '.join(names)}")
+        raise _refuse(component, f"has two classes of one name: {', '.join(names)}")
     return tuple(names), {name: (split.images, split.labels) for name, split in splits.items()}
 
 
-def _checked_split(pair: object, part: ChosenPart, name: str) -> Split:
+def _checked_split(pair: object, component: Component, name: str) -> Split:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise _refuse(part, f"gives {type(pair).__name__} for the split {name!r}; {_EXPECTED}")
+        raise _refuse(component, f"gives {type(pair).__name__} for the split {name!r}; {_EXPECTED}")
     try:
         samples, labels = (_as_tensor(each) for each in pair)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise _refuse(part, f"{name}: {spell_cause(error)}") from error
+        raise _refuse(component, f"{name}: {describe_error(error)}") from error
     if samples.is_floating_point():
         samples = samples.float()
     if (
@@ -65,19 +69,19 @@ def _checked_split(pair: object, part: ChosenPart, name: str) -> Split:
         or 0 in samples.shape[1:]
     ):
         raise _refuse(
-            part,
+            component,
             f"{name}: the samples are {samples.dtype} {tuple(samples.shape)}; expected (N, ...) of "
             "torch.uint8 or floating-point numbers",
         )
     if samples.is_floating_point() and not bool(samples.isfinite().all()):
-        raise _refuse(part, f"{name}: the samples hold NaN or infinity")
+        raise _refuse(component, f"{name}: the samples hold NaN or infinity")
     if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
         raise _refuse(
-            part,
+            component,
             f"{name}: the labels are {labels.dtype} {tuple(labels.shape)}; expected (N,) integers",
         )
     if len(labels) != len(samples) or len(labels) == 0:
-        raise _refuse(part, f"{name}: {len(samples)} samples and {len(labels)} labels")
+        raise _refuse(component, f"{name}: {len(samples)} samples and {len(labels)} labels")
     return Split(samples.contiguous(), labels.long().contiguous())
 
 
@@ -91,33 +95,35 @@ def _as_tensor(values: object) -> Tensor:
     return values.detach().cpu()
 
 
-def _check_samples(dataset: Dataset, part: ChosenPart) -> None:
+def _check_samples(dataset: Dataset, component: Component) -> None:
     """Make sure that the samples of all splits are alike."""
     dtype = dataset.splits["train"].images.dtype
     for name, split in dataset.splits.items():
         shape = tuple(split.images.shape[1:])
         if (shape, split.images.dtype) != (dataset.sample_shape, dtype):
             raise _refuse(
-                part,
+                component,
                 f"{name}: the samples are {split.images.dtype} {shape}, those of train "
                 f"{dtype} {dataset.sample_shape}",
             )
 
 
-def _check_labels(dataset: Dataset, part: ChosenPart) -> None:
+def _check_labels(dataset: Dataset, component: Component) -> None:
     """Make sure that the labels are classes."""
     classes = dataset.classes
     if not dataset.class_names and classes > len(dataset.splits["train"]):
         samples = len(dataset.splits["train"])
-        raise _refuse(part, f"has the label {classes - 1}, and {samples} samples to learn it from")
+        raise _refuse(
+            component, f"has the label {classes - 1}, and {samples} samples to learn it from"
+        )
     allowed = f"0 to {classes - 1}" if classes > 0 else "classes from 0"
     for name, split in dataset.splits.items():
         lowest, highest = (int(each) for each in split.labels.aminmax())
         if lowest < 0 or highest >= classes:
             wrong = lowest if lowest < 0 else highest
-            raise _refuse(part, f"{name}: has the label {wrong}; expected {allowed}")
+            raise _refuse(component, f"{name}: has the label {wrong}; expected {allowed}")
     if classes < 2:
-        raise _refuse(part, "has a single class; there is nothing to tell apart")
+        raise _refuse(component, "has a single class; there is nothing to tell apart")
 
 
 def digests_of(splits: Mapping[str, Split]) -> dict[str, str]:
@@ -140,5 +146,5 @@ def _as_file_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "dataset"
 
 
-def _refuse(part: ChosenPart, problem: str) -> DataError:
-    return DataError(str(part.error(problem)))
+def _refuse(component: Component, problem: str) -> DataError:
+    return DataError(str(component.error(problem)))

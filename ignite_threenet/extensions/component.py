@@ -1,4 +1,4 @@
-"""The parts of a run that are chosen by name or by file: its model, and its dataset.
+"""What a run is made of that is chosen by name or by file: its model, and its dataset.
 
 They are found as plugins are, and declare their options in the same way. torch is imported only
 where one of them is loaded.
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import PartError, ThreeNetError, UnknownNameError, spell_cause
+from ..errors import ComponentError, ThreeNetError, UnknownNameError, describe_error
 from ..options.declaration import OptionSpec, option_specs
 from ..options.signature import SignatureOptions, read_signature
 from .entries import Entry, FileEntry, find_entries, find_entry
@@ -21,7 +21,7 @@ GROUPS = {
     "model": "ignite_threenet.models",
     "dataset": "ignite_threenet.datasets",
 }
-"""The entry-point groups, by the kind of part."""
+"""The entry-point groups, by the kind of component."""
 
 # What the run says and not the user.
 _FILLED_IN = {"model": ("input_shape", "classes"), "dataset": ("data_dir",)}
@@ -29,7 +29,7 @@ _FOLDER_SOURCE = "ignite_threenet.data.folder:ImageFolderSource"
 
 
 @dataclass(frozen=True)
-class ChosenPart:
+class Component:
     """A model or a dataset that takes part in a run.
 
     Attributes:
@@ -81,7 +81,7 @@ class ChosenPart:
         lines = (self.make.__doc__ or "").strip().splitlines()
         return lines[0] if lines else ""
 
-    def with_options(self, given: Mapping[str, Any]) -> "ChosenPart":
+    def with_options(self, given: Mapping[str, Any]) -> "Component":
         """Check options by name, and set them; the others have their defaults.
 
         Raises:
@@ -102,7 +102,7 @@ class ChosenPart:
         """Call what makes it with its options, and with those of the arguments that it takes.
 
         Raises:
-            PartError: it raised.
+            ComponentError: it raised.
         """
         given = {**arguments, **self.fixed, **self.set_options}
         return self.call(self.make, given, "cannot be made")
@@ -116,10 +116,10 @@ class ChosenPart:
         return {name: each for name, each in self.options.items() if each != defaults[name]}
 
     def call(self, function: Callable[..., Any], given: Mapping[str, Any], problem: str) -> Any:
-        """Call a function of the part's author with those of the given arguments that it takes.
+        """Call a function of the component's author with those given arguments that it takes.
 
         Raises:
-            PartError: it raised; the message begins with what the problem is.
+            ComponentError: it raised; the message begins with what the problem is.
         """
         try:
             missing = _required(function) - given.keys()
@@ -132,11 +132,11 @@ class ChosenPart:
         except ThreeNetError:
             raise
         except (Exception, SystemExit) as error:
-            raise self.error(f"{problem}: {spell_cause(error)}") from error
+            raise self.error(f"{problem}: {describe_error(error)}") from error
 
-    def error(self, problem: str) -> PartError:
+    def error(self, problem: str) -> ComponentError:
         """Make the error that says what is wrong with it."""
-        return PartError(self.kind, self.name, self.origin, problem)
+        return ComponentError(self.kind, self.name, self.origin, problem)
 
 
 def _required(function: Callable[..., Any]) -> set[str]:
@@ -157,12 +157,12 @@ def _accepted(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[st
     return {name: value for name, value in given.items() if name in names}
 
 
-def find_parts(kind: str) -> dict[str, list[Entry]]:
+def find_components(kind: str) -> dict[str, list[Entry]]:
     """List the installed models or datasets by name, without importing any of them."""
     return find_entries(GROUPS[kind])
 
 
-def find_part(kind: str, word: str) -> Entry | FileEntry:
+def find_component(kind: str, word: str) -> Entry | FileEntry:
     """Find a model or a dataset.
 
     Args:
@@ -172,9 +172,9 @@ def find_part(kind: str, word: str) -> Entry | FileEntry:
 
     Raises:
         UnknownNameError: there is none of that name, or no such file.
-        PartError: several distributions bring one of that name.
+        ComponentError: several distributions bring one of that name.
     """
-    installed = find_parts(kind)
+    installed = find_components(kind)
     reference = Reference.parse(word)
     if kind == "dataset" and _is_folder(word) and word not in installed:
         return Entry(Path(word).resolve().name, _FOLDER_SOURCE, "", "")
@@ -183,10 +183,12 @@ def find_part(kind: str, word: str) -> Entry | FileEntry:
     try:
         return find_entry(kind, word, installed)
     except LoadFailedError as error:
-        raise PartError(kind, word, "", str(error)) from None
+        raise ComponentError(kind, word, "", str(error)) from None
 
 
-def choose_part(kind: str, word: str, is_wanted: Callable[[object], bool], what: str) -> ChosenPart:
+def choose_component(
+    kind: str, word: str, is_wanted: Callable[[object], bool], what: str
+) -> Component:
     """Find a model or a dataset, and import it.
 
     Args:
@@ -197,16 +199,16 @@ def choose_part(kind: str, word: str, is_wanted: Callable[[object], bool], what:
 
     Raises:
         UnknownNameError: there is none of that name, or no such file.
-        PartError: it cannot be imported, or is none.
+        ComponentError: it cannot be imported, or is none.
     """
-    found = find_part(kind, word)
+    found = find_component(kind, word)
     try:
         make = found.load(is_wanted, what)
     except LoadFailedError as error:
-        raise PartError(kind, found.name, found.origin, str(error)) from error.__cause__
+        raise ComponentError(kind, found.name, found.origin, str(error)) from error.__cause__
     fixed = {"path": Path(word)} if found.value == _FOLDER_SOURCE else {}
     digest = source_digest(make)
-    return ChosenPart(kind, found.name, found.origin, make, fixed, source_digest=digest)
+    return Component(kind, found.name, found.origin, make, fixed, source_digest=digest)
 
 
 def locate(kind: str, word: str, directory: Path = Path()) -> str:
@@ -227,7 +229,7 @@ def locate(kind: str, word: str, directory: Path = Path()) -> str:
     is_folder = (
         kind == "dataset"
         and _is_folder(reference.located(directory, is_folder=True).target)
-        and word not in find_parts(kind)
+        and word not in find_components(kind)
     )
     return reference.located(directory, is_folder=is_folder).value
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import UnknownNameError, nearest, spell_cause
+from ..errors import UnknownNameError, describe_error, nearest
 from .importing import LoadFailedError, find_module, first_line, import_file
 from .reference import Reference
 
@@ -60,7 +60,7 @@ class Entry:
         try:
             loaded = entry_point.load()
         except (Exception, SystemExit) as error:
-            problem = f"cannot be imported from {self.value}: {spell_cause(error)}"
+            problem = f"cannot be imported from {self.value}: {describe_error(error)}"
             raise LoadFailedError(problem) from error
         if not is_wanted(loaded):
             raise LoadFailedError(f"is not {what}: {self.value}")

@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
-from ..errors import spell_cause
+from ..errors import describe_error
 
 # The digests of the files that were imported here, by the names of their modules.
 _DIGESTS: dict[str, str] = {}
@@ -70,7 +70,7 @@ def import_file(path: Path) -> ModuleType:
             del sys.modules[name]
             raise
     except (Exception, SystemExit) as error:
-        problem = f"cannot be imported from {path}: {spell_cause(error)}"
+        problem = f"cannot be imported from {path}: {describe_error(error)}"
         raise LoadFailedError(problem) from error
     return module
 

@@ -10,7 +10,7 @@ from ..errors import (
     PluginLoadError,
     ThreeNetError,
     UnknownNameError,
-    spell_cause,
+    describe_error,
 )
 from ..options.declaration import OptionSpec, option_specs
 from .component import GROUPS
@@ -66,7 +66,7 @@ class ChosenPlugin:
         except ThreeNetError:
             raise
         except (Exception, SystemExit) as error:
-            problem = f"refuses its options: {spell_cause(error)}"
+            problem = f"refuses its options: {describe_error(error)}"
             raise PluginLoadError(self.name, self.distribution, problem) from error
 
 

@@ -13,7 +13,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from ..errors import OptionError, UnknownNameError, nearest
-from .plain import plain
+from .plain import to_plain
 from .types import NO_LIMITS, Limits, RefusedError, make_type
 
 _METADATA_KEY = "ignite_threenet.option"
@@ -230,5 +230,5 @@ def make_spec(
 
 
 def plain_options(owner: object) -> dict[str, Any]:
-    """Give the values of an object's options by their names, as plain() gives them."""
-    return {spec.name: plain(getattr(owner, spec.name)) for spec in option_specs(type(owner))}
+    """Give the values of an object's options by their names, as to_plain() gives them."""
+    return {spec.name: to_plain(getattr(owner, spec.name)) for spec in option_specs(type(owner))}

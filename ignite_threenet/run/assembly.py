@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 
 from ..config import RunConfig
 from ..data.data_module import DataModule
-from ..extensions.component import ChosenPart
-from ..models.creation import create_model, part_of, try_out
+from ..extensions.component import Component
+from ..models.creation import component_of, create_model, try_out
 from ..training.device import select_device
 from ..training.engines import Batch, LossFunction, create_evaluator, create_trainer
 from ..training.history import History
@@ -66,7 +66,7 @@ class Parts:
     """
 
     config: RunConfig
-    components: Mapping[str, ChosenPart]
+    components: Mapping[str, Component]
     device: torch.device
     data: DataModule
     model: nn.Module
@@ -78,7 +78,7 @@ class Parts:
     recorder: EpochRecorder
 
 
-def assemble(config: RunConfig, components: Mapping[str, ChosenPart], given: Given) -> Parts:
+def assemble(config: RunConfig, components: Mapping[str, Component], given: Given) -> Parts:
     """Put a run together.
 
     Args:
@@ -88,7 +88,7 @@ def assemble(config: RunConfig, components: Mapping[str, ChosenPart], given: Giv
 
     Raises:
         DataError: the dataset cannot be had.
-        PartError: the network does not fit the data.
+        ComponentError: the network does not fit the data.
         ConfigError: what was asked for cannot be done.
     """
     device = select_device(config.device)
@@ -125,20 +125,20 @@ def assemble(config: RunConfig, components: Mapping[str, ChosenPart], given: Giv
 
 
 def _load_data(
-    config: RunConfig, components: Mapping[str, ChosenPart], given: Given, device: torch.device
+    config: RunConfig, components: Mapping[str, Component], given: Given, device: torch.device
 ) -> DataModule:
     if given.loaders is not None:
         return DataModule(given.loaders)
     return DataModule.load(components["dataset"], config, device)
 
 
-def _make_model(components: Mapping[str, ChosenPart], given: Given, data: DataModule) -> nn.Module:
+def _make_model(components: Mapping[str, Component], given: Given, data: DataModule) -> nn.Module:
     if given.model is None:
         return create_model(components["model"], data.shape)
     if not isinstance(given.model, nn.Module):
-        return create_model(part_of(given.model), data.shape)
+        return create_model(component_of(given.model), data.shape)
     if data.shape is not None:
-        try_out(given.model, part_of(type(given.model)), data.shape)
+        try_out(given.model, component_of(type(given.model)), data.shape)
     return given.model
 
 

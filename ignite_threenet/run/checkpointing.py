@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..config import RunConfig
 from ..errors import CheckpointError
-from ..extensions.component import ChosenPart
+from ..extensions.component import Component
 from ..options.declaration import plain_options
 from ..storage import checkpoint_file as checkpoint
 from ..storage.directory import RunDirectory
@@ -23,7 +23,7 @@ from .compatibility import (
     current_versions,
     kinds_of,
     resolved_options,
-    source_of_part,
+    source_of_component,
     source_of_plugin,
 )
 from .fit import Fit
@@ -148,10 +148,10 @@ def _config_from_anywhere(config: RunConfig) -> dict[str, Any]:
     return plain_options(config) | {"data_dir": str(config.data_dir.absolute())}
 
 
-def _capture_component(part: ChosenPart, word: str) -> dict[str, Any]:
+def _capture_component(part: Component, word: str) -> dict[str, Any]:
     return {
         "name": part.name,
-        "source": source_of_part(part, word),
+        "source": source_of_component(part, word),
         "options": resolved_options(part),
     }
 

@@ -77,7 +77,7 @@ def differences(one: Any, other: Any, where: str = "") -> Iterator[tuple[str, st
         for index, (mine, theirs) in enumerate(zip(one, other, strict=False)):
             yield from differences(mine, theirs, f"{where}[{index}]")
     elif not _is_same(one, other):
-        yield where, _spell_difference(one, other)
+        yield where, _format_difference(one, other)
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -94,14 +94,14 @@ def _bytes(tensor: Tensor) -> bytes:
     return tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
-def _spell_difference(one: Any, other: Any) -> str:
+def _format_difference(one: Any, other: Any) -> str:
     if isinstance(one, Tensor) and isinstance(other, Tensor) and one.shape == other.shape:
         if one.dtype != other.dtype:
             return f"{one.dtype} and {other.dtype}"
         largest = (one.double() - other.double()).abs().max().item()
         return f"tensors {tuple(one.shape)} that differ by up to {largest:.3g}"
-    return f"{_spell(one)} and {_spell(other)}"
+    return f"{_format(one)} and {_format(other)}"
 
 
-def _spell(value: Any) -> str:
+def _format(value: Any) -> str:
     return f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)

@@ -11,12 +11,12 @@ import torch
 from ..config import RunConfig
 from ..data.data_module import DataModule
 from ..errors import CheckpointError, ConfigError
-from ..extensions.component import ChosenPart
+from ..extensions.component import Component
 from ..extensions.importing import qualified_name
 from ..extensions.plugin import Plugin
 from ..extensions.reference import Reference
 from ..options.declaration import plain_options
-from ..options.plain import plain
+from ..options.plain import to_plain
 from ..training.randomness import get_random_state
 from .assembly import Parts
 from .saved_run import SOURCE_KEYS, SavedRun
@@ -27,12 +27,12 @@ logger = logging.getLogger("ignite_threenet")
 _DIGITS_SHOWN = 12
 
 
-def source_of_part(part: ChosenPart, word: str) -> dict[str, str]:
+def source_of_component(component: Component, word: str) -> dict[str, str]:
     """Tell where a model or a dataset came from, which a word has named."""
     return {
-        "kind": qualified_name(part.make),
-        "distribution": "" if Reference.parse(word).is_file else part.origin,
-        "sha256": part.source_digest,
+        "kind": qualified_name(component.make),
+        "distribution": "" if Reference.parse(word).is_file else component.origin,
+        "sha256": component.source_digest,
     }
 
 
@@ -45,11 +45,11 @@ def source_of_plugin(plugin: Plugin) -> dict[str, str]:
     }
 
 
-def resolved_options(part: ChosenPart) -> dict[str, Any]:
-    """Give a part's options as plain values, with paths as seen from anywhere."""
+def resolved_options(component: Component) -> dict[str, Any]:
+    """Give a component's options as plain values, with paths as seen from anywhere."""
     return {
-        name: str(value.absolute()) if isinstance(value, Path) else plain(value)
-        for name, value in part.options.items()
+        name: str(value.absolute()) if isinstance(value, Path) else to_plain(value)
+        for name, value in component.options.items()
     }
 
 
@@ -145,7 +145,7 @@ def _check_missing(saved: SavedRun, plugin: Mapping[str, Any]) -> list[Change]:
 
 
 def check_components(
-    saved: SavedRun, config: RunConfig, components: Mapping[str, ChosenPart]
+    saved: SavedRun, config: RunConfig, components: Mapping[str, Component]
 ) -> list[Change]:
     """Make sure that a run has the model and the dataset that it had, with their options.
 
@@ -159,14 +159,19 @@ def check_components(
     """
     changes: list[Change] = []
     for kind in sorted({*saved.parts, *components}):
-        part, before = components.get(kind), saved.parts.get(kind)
-        if part is None or before is None:
-            was, now = ("your own", "chosen by name") if part else ("chosen by name", "your own")
+        component, before = components.get(kind), saved.parts.get(kind)
+        if component is None or before is None:
+            was, now = (
+                ("your own", "chosen by name") if component else ("chosen by name", "your own")
+            )
             raise CheckpointError(saved.path, f"the {kind} was {was}, and is {now}")
-        where, source = f"{kind} {part.name!r}", source_of_part(part, getattr(config, kind))
-        options = resolved_options(part)
+        where, source = (
+            f"{kind} {component.name!r}",
+            source_of_component(component, getattr(config, kind)),
+        )
+        options = resolved_options(component)
         if kind == "dataset":
-            paths = {name for name, each in part.options.items() if isinstance(each, Path)}
+            paths = {name for name, each in component.options.items() if isinstance(each, Path)}
             options |= {name: before["options"].get(name) for name in paths}
             if source["kind"] != before["source"]["kind"]:
                 source = before["source"]  # another way to the same data, as will be seen
@@ -205,7 +210,7 @@ def _check_source(
     for fact in SOURCE_KEYS:
         if before[fact] != now[fact]:
             change = _change(saved, where, fact, before[fact], now[fact])
-            spelled = _spell_change(change)
+            spelled = _format_change(change)
             if not saved.allow_changes:
                 raise CheckpointError(saved.path, f"{spelled}; go on with it by --allow-changes")
             logger.warning("%s", spelled)
@@ -225,7 +230,7 @@ def merge_changes(saved: SavedRun, changes: Iterable[Change]) -> list[Change]:
     return known + [each for each in changes if last.get((each["of"], each["fact"])) != each["now"]]
 
 
-def _spell_change(change: Change) -> str:
+def _format_change(change: Change) -> str:
     values = [change[each] or "none" for each in ("before", "now")]
     if change["fact"] == "sha256":
         values = [value[:_DIGITS_SHOWN] for value in values]

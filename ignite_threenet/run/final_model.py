@@ -6,12 +6,12 @@ from typing import Any
 
 import safetensors.torch
 
-from ..options.plain import plain
+from ..options.plain import to_plain
 from ..storage.checkpoint_file import copy_weights
 from ..storage.directory import RunDirectory
 from .assembly import Parts
 from .checkpointing import is_finite
-from .compatibility import source_of_part
+from .compatibility import source_of_component
 from .manifest import describe_samples
 
 logger = logging.getLogger("ignite_threenet")
@@ -25,7 +25,7 @@ def write_final_model(directory: RunDirectory, parts: Parts) -> None:
     if not is_finite(parts.model):
         logger.warning("%s: not written: the model is not finite", FINAL_MODEL)
         return
-    description = json.dumps(plain(describe_model(parts)), sort_keys=True)
+    description = json.dumps(to_plain(describe_model(parts)), sort_keys=True)
     # One key alone: safetensors writes several in any order, and equal models would differ.
     weights = copy_weights(parts.model)
     content = safetensors.torch.save(weights, {METADATA_KEY: description})
@@ -44,6 +44,8 @@ def describe_model(parts: Parts) -> dict[str, Any]:
             "class": type(parts.model).__name__,
             "reference": reference,
             "options": dict(component.options) if component is not None else {},
-            "source": source_of_part(component, str(reference)) if component is not None else None,
+            "source": source_of_component(component, str(reference))
+            if component is not None
+            else None,
         },
     }

@@ -11,10 +11,10 @@ import torch
 
 from ..config import RunConfig
 from ..data.data_module import DataModule
-from ..extensions.component import ChosenPart
+from ..extensions.component import Component
 from ..extensions.plugin import Plugin
 from ..options.declaration import OptionSpec, option_specs, plain_options
-from ..options.plain import plain
+from ..options.plain import to_plain
 from ..training.device import describe_device
 from ..training.tracked_engine import Registration
 from .assembly import Parts
@@ -79,8 +79,8 @@ def describe_options(
     return {
         "config": _resolved(parts.config, sources),
         "parts": {
-            kind: {"origin": part.origin, "options": _component_options(part, sources)}
-            for kind, part in parts.components.items()
+            kind: {"origin": component.origin, "options": _component_options(component, sources)}
+            for kind, component in parts.components.items()
         },
         "plugins": [
             {
@@ -97,21 +97,21 @@ def describe_options(
 def _resolved(owner: object, sources: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
     return {
         spec.name: {
-            "value": plain(getattr(owner, spec.name)),
+            "value": to_plain(getattr(owner, spec.name)),
             "source": sources.get(f"{prefix}{spec.name}", _source(owner, spec)),
         }
         for spec in option_specs(type(owner))
     }
 
 
-def _component_options(part: ChosenPart, sources: Mapping[str, str]) -> dict[str, Any]:
+def _component_options(component: Component, sources: Mapping[str, str]) -> dict[str, Any]:
     def source(spec: OptionSpec) -> str:
-        is_default = part.options[spec.name] == spec.default
-        return sources.get(f"{part.kind}.{spec.name}", "default" if is_default else "script")
+        is_default = component.options[spec.name] == spec.default
+        return sources.get(f"{component.kind}.{spec.name}", "default" if is_default else "script")
 
     return {
-        spec.name: {"value": plain(part.options[spec.name]), "source": source(spec)}
-        for spec in part.specs
+        spec.name: {"value": to_plain(component.options[spec.name]), "source": source(spec)}
+        for spec in component.specs
     }
 
 
@@ -121,11 +121,11 @@ def _source(owner: object, spec: OptionSpec) -> str:
 
 
 def flat_options(
-    config: RunConfig, components: Mapping[str, ChosenPart], plugins: Mapping[str, Plugin]
+    config: RunConfig, components: Mapping[str, Component], plugins: Mapping[str, Plugin]
 ) -> dict[str, Any]:
     """Give the options of a run and, as ``owner.option``, of its components and plugins."""
     owners = {"": plain_options(config)}
-    owners |= {f"{kind}.": plain(part.options) for kind, part in components.items()}
+    owners |= {f"{kind}.": to_plain(component.options) for kind, component in components.items()}
     owners |= {f"{name}.": plain_options(each) for name, each in plugins.items()}
     return {
         f"{prefix}{name}": value

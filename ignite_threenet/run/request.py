@@ -10,7 +10,7 @@ from ..config import RunConfig
 from ..data.data_module import check_loaders
 from ..data.source import choose_dataset
 from ..errors import ConfigError
-from ..extensions.component import ChosenPart
+from ..extensions.component import Component
 from ..models.creation import choose_model
 from ..storage.directory import check_usable
 from .assembly import Given
@@ -23,7 +23,7 @@ def choose_components(
     given: Given,
     options: Mapping[str, Mapping[str, Any]],
     saved: SavedRun | None,
-) -> dict[str, ChosenPart]:
+) -> dict[str, Component]:
     """Find the model and the dataset that no script gives, with their options.
 
     Args:
@@ -34,13 +34,13 @@ def choose_components(
 
     Raises:
         ConfigError: options are given of what a script gives.
-        PartError: one cannot be used.
+        ComponentError: one cannot be used.
     """
     wanted = {
         "dataset": (choose_dataset, given.loaders is None),
         "model": (choose_model, given.model is None),
     }
-    chosen: dict[str, ChosenPart] = {}
+    chosen: dict[str, Component] = {}
     for kind, (choose, is_wanted) in wanted.items():
         if not is_wanted:
             if options[kind] and saved is None:

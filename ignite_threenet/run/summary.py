@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..errors import DivergedError, RunInterruptedError
-from ..options.plain import plain
+from ..options.plain import to_plain
 from ..storage.directory import SUMMARY, RunDirectory
 from ..training.device import describe_device
 from .assembly import Parts
@@ -28,7 +28,7 @@ def build_summary(
     """
     final_test = parts.history.final_test
     best = {split: parts.history.best(split) for split in parts.evaluators}
-    return plain(  # type: ignore[no-any-return]
+    return to_plain(  # type: ignore[no-any-return]
         {
             "status": _status(error),
             "error": str(error) or type(error).__name__ if error is not None else None,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..config import RunConfig
-from ..extensions.component import ChosenPart
+from ..extensions.component import Component
 from ..extensions.plugin import Plugin
 from ..extensions.selection import ChosenPlugin
 from ..options.declaration import OptionSpec, option_specs
@@ -26,7 +26,7 @@ class Owner:
     specs: tuple[OptionSpec, ...]
 
 
-def owners_of(parts: Iterable[ChosenPart], plugins: Iterable[ChosenPlugin]) -> list[Owner]:
+def owners_of(parts: Iterable[Component], plugins: Iterable[ChosenPlugin]) -> list[Owner]:
     """List whoever has options of its own."""
     return [
         *(Owner(each.kind, f"the {each.kind} {each.name}", each.specs) for each in parts),
@@ -46,7 +46,7 @@ class Choice:
     """
 
     plugins: tuple[ChosenPlugin, ...] = ()
-    components: Mapping[str, ChosenPart] = field(default_factory=dict)
+    components: Mapping[str, Component] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
 

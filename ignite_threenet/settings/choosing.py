@@ -5,7 +5,7 @@ from typing import Any
 
 from ..config import DEFAULT_PLUGINS, RunConfig
 from ..data.source import choose_dataset
-from ..extensions.component import GROUPS, ChosenPart
+from ..extensions.component import GROUPS, Component
 from ..extensions.selection import ChosenPlugin, resolve_plugins, select_plugins
 from ..models.creation import choose_model
 from .choice import Choice, merge
@@ -54,14 +54,19 @@ def name_components(
     return {
         kind: next(
             word
-            for word in (given[kind], config.part(kind), recipe.part(kind), str(otherwise[kind]))
+            for word in (
+                given[kind],
+                config.component(kind),
+                recipe.component(kind),
+                str(otherwise[kind]),
+            )
             if word is not None
         )
         for kind in GROUPS
     }
 
 
-def choose_component(kind: str, word: str) -> ChosenPart:
+def choose_component(kind: str, word: str) -> Component:
     """Find a model or a dataset, and import it."""
     return choose_model(word) if kind == "model" else choose_dataset(word)
 

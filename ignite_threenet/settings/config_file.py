@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config import RunConfig
 from ..errors import ConfigError, UnknownNameError
-from ..extensions.component import GROUPS, ChosenPart, locate
+from ..extensions.component import GROUPS, Component, locate
 from ..extensions.reference import Reference
 from ..extensions.selection import ChosenPlugin, find_plugins
 from ..options.declaration import option_specs
@@ -119,7 +119,7 @@ class ConfigFile:
             raise ConfigError(f"{self.name}: [{word}] {_USE_KEY}: {target!r} is not a name")
         return self._located(f"{word}={target}")
 
-    def part(self, kind: str) -> str | None:
+    def component(self, kind: str) -> str | None:
         """Read which model or dataset is meant: ``model = "..."``, or ``use`` in its section."""
         value = self.content.get(kind)
         where = f"{self.name}: {kind}"
@@ -134,7 +134,7 @@ class ConfigFile:
     def values(
         self,
         chosen: Iterable[ChosenPlugin],
-        parts: Iterable[ChosenPart],
+        parts: Iterable[Component],
         words: Mapping[str, str],
     ) -> dict[str, Any]:
         """Check the options, and convert them; by ``option`` or ``owner.option``.
@@ -161,7 +161,7 @@ class ConfigFile:
     def _part_values(
         self, kind: str, value: object, chosen: Mapping[str, Owner], words: Mapping[str, str]
     ) -> dict[str, Any]:
-        word = self.part(kind)
+        word = self.component(kind)
         values = {kind: word} if word is not None else {}
         is_meant = word is None or word == locate(kind, words[kind])
         if isinstance(value, dict) and is_meant:

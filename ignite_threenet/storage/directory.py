@@ -138,7 +138,7 @@ class RunDirectory:
         try:
             self._lock.acquire()
         except Timeout as error:
-            raise DirectoryError(self.path, f"is in use by {_spell_owner(owner)}") from error
+            raise DirectoryError(self.path, f"is in use by {_format_owner(owner)}") from error
         remove_temporaries(self.path)
         # Not in the lock's own file: others may truncate it, and Windows lets nobody write there.
         owner.write_text(f"{os.getpid()}\n", encoding="utf-8")
@@ -313,7 +313,7 @@ def _remove_checkpoint(path: Path) -> None:
         logger.warning("%s: cannot be removed: %s", path, error.strerror)
 
 
-def _spell_owner(owner: Path) -> str:
+def _format_owner(owner: Path) -> str:
     """Name the process that uses a directory; one that has just locked it signs in a moment."""
     for _ in range(_OWNER_ATTEMPTS):
         with suppress(OSError, ValueError):

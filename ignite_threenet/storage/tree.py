@@ -116,7 +116,7 @@ class _Packer:
         if _has_too_many_integers(value):
             raise CheckpointError(where, f"has more than {_MOST_INTEGER_KEYS} integers as keys")
         return [
-            [_pack_scalar(key, where), self.pack(each, f"{where}: {_spell(key)}", levels)]
+            [_pack_scalar(key, where), self.pack(each, f"{where}: {_format(key)}", levels)]
             for key, each in value.items()
         ]
 
@@ -253,6 +253,6 @@ def _is_unicode(raw: bytes) -> bool:
     return True
 
 
-def _spell(key: str | int) -> str:
+def _format(key: str | int) -> str:
     text = str(key)
     return text if text.isprintable() else ascii(key)

@@ -21,7 +21,7 @@ import torch
 
 from ..cli.verification import verify_command
 from ..config import RunConfig
-from ..errors import ConfigError, ThreeNetError, spell_cause
+from ..errors import ConfigError, ThreeNetError, describe_error
 from ..extensions.entries import Entry, FileEntry
 from ..extensions.plugin import Plugin
 from ..extensions.selection import find_plugin, load_plugin, resolve_plugins
@@ -50,7 +50,7 @@ class Finding:
     note: str = ""
     unchecked: list[str] = field(default_factory=list)
 
-    def spell(self) -> str:
+    def format(self) -> str:
         """Put it into a line."""
         status = "FAILED" if self.problems else "UNSURE" if self.unchecked else "ok"
         outcome = "; ".join([*self.problems, *self.unchecked]) or "ok"
@@ -84,7 +84,7 @@ def check_plugin(word: str) -> Iterator[Finding]:
         yield Finding("construction", [str(error)])
         return
     except (Exception, SystemExit) as error:
-        yield Finding("construction", [spell_cause(error)])
+        yield Finding("construction", [describe_error(error)])
         return
     finding = _check_run(word, plugin)
     yield finding
@@ -206,7 +206,7 @@ def _check_run(word: str, plugin: Plugin) -> Finding:
         except (Exception, SystemExit) as error:
             note = "it asks for what this small run does not have"
             return Finding(
-                "run", [spell_cause(error)], note if isinstance(error, ConfigError) else ""
+                "run", [describe_error(error)], note if isinstance(error, ConfigError) else ""
             )
         problems = [*_Surroundings.now().differences(before)]
         problems += [
@@ -239,7 +239,7 @@ def _check_contract(cls: type[Plugin]) -> Finding:
     try:
         return Finding("contract", [*find_contract_problems(cls)])
     except (Exception, SystemExit) as error:
-        return Finding("contract", [spell_cause(error)])
+        return Finding("contract", [describe_error(error)])
 
 
 def _check_state(word: str) -> Finding:
@@ -279,7 +279,7 @@ def _check_assertion(check: str, assertion: Callable[[], None], advice: str, not
     except AssertionError as error:
         return Finding(check, [f"{error}; {advice}"])
     except (Exception, SystemExit) as error:
-        return Finding(check, [spell_cause(error)])
+        return Finding(check, [describe_error(error)])
     return Finding(check, note=note)
 
 
@@ -295,7 +295,7 @@ def main() -> None:
         print(f"{word}:")
         for finding in check_plugin(word):
             failed = failed or bool(finding.problems)
-            print(f"  {finding.spell()}", flush=True)
+            print(f"  {finding.format()}", flush=True)
     if any(not each.daemon for each in threading.enumerate() if each != threading.main_thread()):
         # Else Python would wait for the threads that a plugin has left running.
         os._exit(1)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..options.plain import plain
+from ..options.plain import to_plain
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class History:
             "epoch": iter(self.epochs),
             "measurement": iter(self.measurements),
         }
-        return [_spell(kind, next(records[kind])) for kind in self._order]
+        return [_format(kind, next(records[kind])) for kind in self._order]
 
     def state_dict(self) -> dict[str, Any]:
         """Give the records, as plain values."""
@@ -131,8 +131,8 @@ class History:
     def _note(self, kind: str, record: EpochRecord | Measurement) -> None:
         self._order.append(kind)
         if self._write_line is not None:
-            self._write_line(_spell(kind, record))
+            self._write_line(_format(kind, record))
 
 
-def _spell(kind: str, record: EpochRecord | Measurement) -> str:
-    return json.dumps(plain({"record": kind} | asdict(record)), allow_nan=False)
+def _format(kind: str, record: EpochRecord | Measurement) -> str:
+    return json.dumps(to_plain({"record": kind} | asdict(record)), allow_nan=False)

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torchvision import datasets
 
 from ignite_threenet import (
+    ComponentError,
     DataError,
     DataSource,
     OptionError,
-    PartError,
     UnknownNameError,
     UnreachableError,
     option,
@@ -29,7 +29,7 @@ from ignite_threenet.data.dataset import Dataset, Split
 from ignite_threenet.data.download import SOURCES
 from ignite_threenet.data.idx import FILE_NAMES, TRAIN_LABELS
 from ignite_threenet.data.source import is_dataset, load_chosen, load_data
-from ignite_threenet.extensions.component import ChosenPart
+from ignite_threenet.extensions.component import Component
 
 GROUP = "ignite_threenet.datasets"
 
@@ -74,7 +74,7 @@ def write(source: str, name: str = "own.py") -> str:
 
 
 def load_made_by(make: Callable[..., object], name: str = "own") -> Dataset:
-    return load_chosen(ChosenPart("dataset", name, "acme 1.0", make), Path("data"))
+    return load_chosen(Component("dataset", name, "acme 1.0", make), Path("data"))
 
 
 def load_given(given: object, name: str = "own") -> Dataset:
@@ -193,7 +193,9 @@ def test_a_dataset_that_two_distributions_bring_is_refused(
     for name in ("acme", "bolt"):
         install_distribution(name, {"noise": f"{name}_noise:Noise"}, {}, group=GROUP)
 
-    with pytest.raises(PartError, match=r"^dataset 'noise' comes from several .* acme 1\.0 and bo"):
+    with pytest.raises(
+        ComponentError, match=r"^dataset 'noise' comes from several .* acme 1\.0 and bo"
+    ):
         load_data("noise")
 
 
@@ -202,7 +204,7 @@ def test_a_dataset_that_cannot_be_imported_is_refused_with_its_origin(
 ) -> None:
     install_distribution("acme", {"noise": "acme_missing:Noise"}, {}, group=GROUP)
 
-    with pytest.raises(PartError) as raised:
+    with pytest.raises(ComponentError) as raised:
         load_data("noise")
 
     error = raised.value
@@ -252,7 +254,7 @@ def test_the_only_source_of_a_file_needs_no_name() -> None:
 def test_a_name_that_the_file_has_not_is_refused_with_the_nearest() -> None:
     origin = write("def load(): ...")
 
-    with pytest.raises(PartError) as raised:
+    with pytest.raises(ComponentError) as raised:
         load_data("own.py:laod")
 
     assert str(raised.value) == f"{origin} has no 'laod' in own.py; did you mean 'load'?"
@@ -261,7 +263,7 @@ def test_a_name_that_the_file_has_not_is_refused_with_the_nearest() -> None:
 def test_a_name_of_something_else_in_the_file_is_refused() -> None:
     origin = write("samples = 3")
 
-    with pytest.raises(PartError) as raised:
+    with pytest.raises(ComponentError) as raised:
         load_data("own.py:samples")
 
     assert str(raised.value) == (
@@ -357,8 +359,8 @@ def test_a_source_that_refuses_its_options_cannot_be_made() -> None:
         def __post_init__(self) -> None:
             raise ValueError("samples: an even number")
 
-    with pytest.raises(PartError) as raised:
-        load_chosen(ChosenPart("dataset", "own", "acme 1.0", Picky), Path())
+    with pytest.raises(ComponentError) as raised:
+        load_chosen(Component("dataset", "own", "acme 1.0", Picky), Path())
 
     assert str(raised.value) == (
         "dataset 'own' (acme 1.0) cannot be made: ValueError: samples: an even number"
@@ -698,7 +700,7 @@ def test_a_class_that_only_the_test_has_counts() -> None:
 
 
 def test_a_refusal_of_what_no_distribution_brought_names_it_alone() -> None:
-    part = ChosenPart("dataset", "pets", "", lambda: None)
+    part = Component("dataset", "pets", "", lambda: None)
 
     with pytest.raises(DataError, match=r"^dataset 'pets' gives NoneType; "):
         load_chosen(part, Path())

@@ -14,10 +14,10 @@ from conftest import InstallDistribution
 from torch import Tensor, nn
 
 from ignite_threenet import (
+    ComponentError,
     DataError,
     DataSource,
     OptionError,
-    PartError,
     ThreeNet,
     UnknownNameError,
     option,
@@ -27,9 +27,9 @@ from ignite_threenet.data.folder import ImageFolderSource
 from ignite_threenet.data.source import choose_dataset
 from ignite_threenet.extensions.component import (
     GROUPS,
-    ChosenPart,
-    find_part,
-    find_parts,
+    Component,
+    find_component,
+    find_components,
     locate,
 )
 from ignite_threenet.extensions.entries import Entry, FileEntry
@@ -70,8 +70,8 @@ def write(source: str, path: str = "own.py") -> FileEntry:
     return FileEntry(Path(path))
 
 
-def refusal(kind: str, word: str) -> PartError:
-    with pytest.raises(PartError) as raised:
+def refusal(kind: str, word: str) -> ComponentError:
+    with pytest.raises(ComponentError) as raised:
         CHOOSE[kind](word)
     return raised.value
 
@@ -80,8 +80,14 @@ def refusal(kind: str, word: str) -> PartError:
 
 
 def test_the_built_in_models_and_datasets_are_installed() -> None:
-    assert list(find_parts("model")) == ["threenet"]
-    assert list(find_parts("dataset")) == ["auto", "digits", "fashion-mnist", "kmnist", "mnist"]
+    assert list(find_components("model")) == ["threenet"]
+    assert list(find_components("dataset")) == [
+        "auto",
+        "digits",
+        "fashion-mnist",
+        "kmnist",
+        "mnist",
+    ]
 
 
 @KINDS
@@ -92,8 +98,8 @@ def test_what_others_install_is_found_and_not_imported(
     install_distribution("acme", {"own": "acme_own:Own"}, modules, group=GROUPS[kind])
     entry = Entry("own", "acme_own:Own", "acme", "1.0")
 
-    assert find_parts(kind)["own"] == [entry]
-    assert find_part(kind, "own") == entry
+    assert find_components(kind)["own"] == [entry]
+    assert find_component(kind, "own") == entry
 
 
 @KINDS
@@ -104,7 +110,7 @@ def test_what_is_installed_as_another_kind_is_not_found(
     install_distribution("acme", {"own": "acme_own:Own"}, {}, group=GROUPS[other])
 
     with pytest.raises(UnknownNameError, match=f"^unknown {kind} 'own'"):
-        find_part(kind, "own")
+        find_component(kind, "own")
 
 
 @KINDS
@@ -112,7 +118,7 @@ def test_what_is_installed_as_another_kind_is_not_found(
 def test_a_file_is_found_and_not_imported(kind: str, name: str) -> None:
     write("raise RuntimeError('imported')")
 
-    assert find_part(kind, f"own.py:{name}" if name else "own.py") == FileEntry(
+    assert find_component(kind, f"own.py:{name}" if name else "own.py") == FileEntry(
         Path("own.py"), name
     )
 
@@ -120,7 +126,7 @@ def test_a_file_is_found_and_not_imported(kind: str, name: str) -> None:
 @KINDS
 def test_a_file_that_does_not_exist_is_unknown(kind: str) -> None:
     with pytest.raises(UnknownNameError) as raised:
-        find_part(kind, "./absent.py:Own")
+        find_component(kind, "./absent.py:Own")
 
     assert str(raised.value) == f"unknown {kind} file './absent.py'."
 
@@ -138,7 +144,7 @@ def test_a_file_that_does_not_exist_is_unknown(kind: str) -> None:
 )
 def test_an_unknown_name_is_told_with_the_nearest(kind: str, word: str, message: str) -> None:
     with pytest.raises(UnknownNameError) as raised:
-        find_part(kind, word)
+        find_component(kind, word)
 
     assert str(raised.value) == f"unknown {kind} {word!r}; {message}"
 
@@ -146,7 +152,7 @@ def test_an_unknown_name_is_told_with_the_nearest(kind: str, word: str, message:
 @KINDS
 def test_an_empty_name_is_unknown(kind: str) -> None:
     with pytest.raises(UnknownNameError, match=f"^unknown {kind} ''"):
-        find_part(kind, "")
+        find_component(kind, "")
 
 
 @KINDS
@@ -156,8 +162,8 @@ def test_a_name_of_two_distributions_is_refused_and_names_both(
     for distribution in ("bolt", "acme"):
         install_distribution(distribution, {"own": "acme_own:Own"}, {}, group=GROUPS[kind])
 
-    with pytest.raises(PartError) as raised:
-        find_part(kind, "own")
+    with pytest.raises(ComponentError) as raised:
+        find_component(kind, "own")
 
     assert str(raised.value) == (
         f"{kind} 'own' comes from several distributions: acme 1.0 and bolt 1.0; "
@@ -172,7 +178,7 @@ def test_a_name_of_two_distributions_is_refused_and_names_both(
 @pytest.mark.parametrize("word", ["./photos", "photos/", "/photos/of-nobody"])
 def test_a_folder_that_does_not_exist_is_unknown(word: str) -> None:
     with pytest.raises(UnknownNameError) as raised:
-        find_part("dataset", word)
+        find_component("dataset", word)
 
     assert str(raised.value) == f"unknown dataset folder {word!r}."
 
@@ -180,7 +186,7 @@ def test_a_folder_that_does_not_exist_is_unknown(word: str) -> None:
 def test_a_folder_is_a_dataset_that_nobody_brings() -> None:
     Path("photos").mkdir()
 
-    found = find_part("dataset", "photos")
+    found = find_component("dataset", "photos")
 
     assert (found.name, found.origin) == ("photos", "")
     assert found.describe().startswith("A folder of images")
@@ -190,7 +196,7 @@ def test_a_folder_is_no_model() -> None:
     Path("photos").mkdir()
 
     with pytest.raises(UnknownNameError, match=r"^unknown model 'photos'"):
-        find_part("model", "photos")
+        find_component("model", "photos")
 
 
 def test_an_installed_dataset_goes_before_a_folder_of_its_name() -> None:
@@ -206,7 +212,7 @@ def test_a_folder_is_called_by_its_own_name(path: str, monkeypatch: pytest.Monke
     if path == ".":
         monkeypatch.chdir("photos")
 
-    assert find_part("dataset", path).name == "photos"
+    assert find_component("dataset", path).name == "photos"
 
 
 # Choosing
@@ -219,7 +225,7 @@ def test_an_installed_one_is_chosen_with_its_distribution() -> None:
         (choose_model, "model", "threenet", ThreeNet),
         (choose_dataset, "dataset", "digits", Digits),
     ):
-        expected = ChosenPart(kind, name, origin, cls, source_digest=source_digest(cls))
+        expected = Component(kind, name, origin, cls, source_digest=source_digest(cls))
         assert choose(name) == expected
 
 
@@ -351,9 +357,9 @@ def test_a_network_that_is_made_already_is_refused_in_words_that_are_true() -> N
 def test_torch_is_imported_only_with_what_is_chosen() -> None:
     code = (
         "import sys\n"
-        "from ignite_threenet.extensions.component import find_part, find_parts, locate\n"
+        "from ignite_threenet.extensions.component import find_component, find_components, locate\n"
         "for kind, name in (('model', 'threenet'), ('dataset', 'digits')):\n"
-        "    find_parts(kind), find_part(kind, name).describe(), locate(kind, name)\n"
+        "    find_components(kind), find_component(kind, name).describe(), locate(kind, name)\n"
         "print('torch' in sys.modules)\n"
         "from ignite_threenet.models.creation import choose_model; choose_model('threenet')\n"
         "print('torch' in sys.modules)\n"
@@ -377,8 +383,8 @@ class Noise(DataSource):
         return {"train": (torch.rand(self.samples, 5), torch.arange(self.samples) % self.classes)}
 
 
-def part(make: Callable[..., Any] = ThreeNet, kind: str = "model", **fixed: Any) -> ChosenPart:
-    return ChosenPart(kind, "own", "acme 1.0", make, fixed)
+def part(make: Callable[..., Any] = ThreeNet, kind: str = "model", **fixed: Any) -> Component:
+    return Component(kind, "own", "acme 1.0", make, fixed)
 
 
 def test_a_user_sets_all_options_of_a_network_but_those_that_the_data_says() -> None:
@@ -496,7 +502,7 @@ def test_what_an_authors_code_raises_is_told_with_its_origin(
     def fail() -> None:
         raise error
 
-    with pytest.raises(PartError) as raised:
+    with pytest.raises(ComponentError) as raised:
         part(fail).create()
 
     assert str(raised.value) == f"model 'own' (acme 1.0) cannot be made: {reason}"
@@ -509,7 +515,7 @@ def test_what_an_authors_code_raises_is_told_with_its_origin(
 def test_arguments_that_nobody_gives_are_told(given: dict[str, int], names: str) -> None:
     def make(width: int, *sizes: int, depth: int, bias: bool = True, **others: int) -> None: ...
 
-    with pytest.raises(PartError) as raised:
+    with pytest.raises(ComponentError) as raised:
         part(make).create(**given)
 
     assert str(raised.value) == (
@@ -520,7 +526,7 @@ def test_arguments_that_nobody_gives_are_told(given: dict[str, int], names: str)
 
 @pytest.mark.parametrize("make", [torch.zeros, "threenet"])
 def test_what_cannot_be_called_so_that_anybody_knows_is_refused(make: Any) -> None:
-    with pytest.raises(PartError, match=r"^model 'own' \(acme 1\.0\) cannot be made: "):
+    with pytest.raises(ComponentError, match=r"^model 'own' \(acme 1\.0\) cannot be made: "):
         part(make).create(classes=3)
 
 

@@ -8,7 +8,7 @@ import torchvision.models
 from torch import nn
 
 from ignite_threenet import UnknownNameError
-from ignite_threenet.extensions.component import find_part
+from ignite_threenet.extensions.component import find_component
 from ignite_threenet.extensions.reference import Reference
 from ignite_threenet.models.creation import choose_model
 from ignite_threenet.options.signature import read_signature
@@ -42,7 +42,7 @@ def test_a_file_is_spelled_as_seen_from_anywhere_and_a_name_is_left_alone() -> N
 
 
 def test_a_network_is_found_in_a_module_with_its_distribution() -> None:
-    found = find_part("model", "torchvision.models:resnet18")
+    found = find_component("model", "torchvision.models:resnet18")
 
     assert found.name == "resnet18"
     assert found.origin.startswith("torchvision ")
@@ -51,7 +51,7 @@ def test_a_network_is_found_in_a_module_with_its_distribution() -> None:
 
 def test_a_module_that_is_not_there_is_refused() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown model module 'acme\.nets'"):
-        find_part("model", "acme.nets:Net")
+        find_component("model", "acme.nets:Net")
 
 
 def test_a_functions_options_are_those_of_its_signature() -> None:
@@ -95,9 +95,9 @@ def test_only_what_was_set_is_handed_to_a_function() -> None:
         given.update(others, width=width)
         return nn.Linear(2, 2)
 
-    from ignite_threenet.extensions.component import ChosenPart
+    from ignite_threenet.extensions.component import Component
 
-    part = ChosenPart("model", "own", "", make)
+    part = Component("model", "own", "", make)
     part.with_options({}).create()
     assert given == {"width": 3}
     part.with_options({"width": 4}).create()

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ignite_threenet import Model, OptionError, PartError, ThreeNet, UnknownNameError, option
+from ignite_threenet import ComponentError, Model, OptionError, ThreeNet, UnknownNameError, option
 from ignite_threenet.data.dataset import DataShape
 from ignite_threenet.errors import DataError
-from ignite_threenet.extensions.component import ChosenPart
-from ignite_threenet.models.creation import create_model, is_model, part_of
+from ignite_threenet.extensions.component import Component
+from ignite_threenet.models.creation import component_of, create_model, is_model
 from ignite_threenet.options.declaration import option_specs
 from ignite_threenet.training.engines import evaluation_mode
 from ignite_threenet.training.randomness import get_random_state
@@ -208,11 +208,11 @@ def test_anything_else_cannot_make_a_network(value: object) -> None:
 
 
 def make_for_data(make: Callable[..., Any]) -> nn.Module:
-    return create_model(part_of(make), SHAPE)
+    return create_model(component_of(make), SHAPE)
 
 
-def refusal(make: Callable[..., Any]) -> PartError:
-    with pytest.raises(PartError) as raised:
+def refusal(make: Callable[..., Any]) -> ComponentError:
+    with pytest.raises(ComponentError) as raised:
         make_for_data(make)
     return raised.value
 
@@ -276,7 +276,7 @@ def test_a_class_of_torch_is_told_what_the_data_is_like() -> None:
 
 
 def test_a_network_with_options_is_told_them_and_what_the_data_is_like() -> None:
-    part = part_of(Linear).with_options({"scale": 2})
+    part = component_of(Linear).with_options({"scale": 2})
 
     model = create_model(part, SHAPE)
 
@@ -285,11 +285,11 @@ def test_a_network_with_options_is_told_them_and_what_the_data_is_like() -> None
 
 
 def test_a_class_or_a_function_is_called_by_its_name() -> None:
-    assert part_of(Linear) == ChosenPart(
+    assert component_of(Linear) == Component(
         "model", "Linear", "", Linear, options={"bias": True, "scale": 1.0}
     )
-    assert part_of(make_for_data).name == "make_for_data"
-    assert part_of(partial(nn.Linear, 5, 3)).name == "partial"
+    assert component_of(make_for_data).name == "make_for_data"
+    assert component_of(partial(nn.Linear, 5, 3)).name == "partial"
 
 
 def test_where_the_data_is_not_known_a_network_has_its_defaults_and_is_not_tried_out() -> None:
@@ -297,7 +297,7 @@ def test_where_the_data_is_not_known_a_network_has_its_defaults_and_is_not_tried
         def forward(self, inputs: Tensor) -> Tensor:
             raise AssertionError
 
-    assert layer_sizes(create_model(part_of(Untried), None)) == [(784, 10)]
+    assert layer_sizes(create_model(component_of(Untried), None)) == [(784, 10)]
 
 
 # Networks that cannot be made
@@ -309,8 +309,8 @@ def test_what_is_no_network_is_refused(made: object, kind: str, shape: DataShape
     def make() -> Any:
         return made
 
-    with pytest.raises(PartError) as raised:
-        create_model(part_of(make), shape)
+    with pytest.raises(ComponentError) as raised:
+        create_model(component_of(make), shape)
 
     assert str(raised.value) == f"model 'make' gives {kind}; expected a torch.nn.Module"
 
@@ -331,8 +331,8 @@ def test_a_network_without_anything_to_train_is_refused(shape: DataShape | None)
     def make() -> nn.Module:
         return nn.Linear(5, 3).requires_grad_(requires_grad=False)
 
-    with pytest.raises(PartError) as raised:
-        create_model(part_of(make), shape)
+    with pytest.raises(ComponentError) as raised:
+        create_model(component_of(make), shape)
 
     assert str(raised.value) == "model 'make' has no parameter to train"
 

@@ -12,7 +12,7 @@ import pytest
 
 from ignite_threenet.errors import OptionError, UnknownNameError
 from ignite_threenet.options.declaration import OptionSpec, make_options_class, option, option_specs
-from ignite_threenet.options.plain import plain
+from ignite_threenet.options.plain import to_plain
 
 
 class Speed(enum.Enum):
@@ -579,7 +579,7 @@ def test_a_subclass_may_declare_an_option_anew() -> None:
     ],
 )
 def test_a_plain_value_is_one_that_json_knows(value: object, expected: object) -> None:
-    converted = plain(value)
+    converted = to_plain(value)
 
     assert converted == expected
     assert type(converted) is type(expected)

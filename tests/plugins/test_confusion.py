@@ -31,10 +31,10 @@ class Oracle(nn.Module):
         return inputs.flatten(1)[:, : self.classes].log_softmax(1) + 0 * self.weight
 
 
-def say(predicted: int, sureness: float, size: int = 16) -> Tensor:
+def say(predicted: int, confidence: float, size: int = 16) -> Tensor:
     """Make a sample of which the oracle takes a class with a logit."""
     sample = torch.zeros(size)
-    sample[predicted] = sureness
+    sample[predicted] = confidence
     return sample
 
 
@@ -107,8 +107,8 @@ def test_the_title_says_the_share_that_is_right(figures: list[Figure]) -> None:
 def test_the_worst_samples_are_shown_with_the_highest_loss_first(figures: list[Figure]) -> None:
     make_oracle_run(Confusion(worst=3)).train()
 
-    sureness = [say(2, logit)[:3].softmax(0).max().item() for logit in (4.0, 3.0, 2.0)]
-    assert captions(figures[1]) == [f"true 1\npredicted 2, {each:.1%}" for each in sureness]
+    confidence = [say(2, logit)[:3].softmax(0).max().item() for logit in (4.0, 3.0, 2.0)]
+    assert captions(figures[1]) == [f"true 1\npredicted 2, {each:.1%}" for each in confidence]
 
 
 def test_a_sample_is_shown_as_the_image_that_it_is(figures: list[Figure]) -> None:

@@ -117,7 +117,7 @@ def test_a_passed_check_is_a_line_with_what_was_seen() -> None:
     write(subject())
     origin = find_plugin("subject.py").origin
 
-    lines = [finding.spell() for finding in check_plugin("subject.py")]
+    lines = [finding.format() for finding in check_plugin("subject.py")]
 
     assert lines[0] == "ok      name: ok"
     assert lines[1].startswith(f"ok      import: ok ({origin}, 0.")
@@ -135,7 +135,7 @@ def test_a_plugin_that_says_that_it_changes_the_training_may_do_so() -> None:
 
     *_, last = check_plugin("subject.py")
 
-    assert last.spell() == "ok      weights: ok (it says that it changes the training)"
+    assert last.format() == "ok      weights: ok (it says that it changes the training)"
 
 
 def test_a_name_that_is_also_an_option_of_the_run_is_no_clash() -> None:
@@ -325,7 +325,7 @@ def test_a_plugin_that_asks_for_what_the_small_run_has_not_is_told_so() -> None:
 
     *_, last = check_plugin(write(source))
 
-    assert last.spell() == (
+    assert last.format() == (
         "FAILED  run: ConfigError: subject: wants a network with a decoder "
         "(it asks for what this small run does not have)"
     )
