@@ -3,7 +3,6 @@
 import json
 import sys
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -12,10 +11,10 @@ from click.core import ParameterSource
 from ..config import DEFAULT_PLUGINS, RunConfig
 from ..options.declaration import option_specs
 from ..run.run import Run
+from ..run.saved_choice import EPOCHS
 from ..settings.config_file import recipe_names
 from .log import set_up_logging
 from .options import ENVIRONMENT_PREFIX, click_option
-from .resumed import EPOCHS
 from .run_command import RunCommand, collect
 from .signals import signals_interrupt
 from .tables import format_plan, format_summary
@@ -82,20 +81,10 @@ def run(ctx: click.Context, /, **params: Any) -> None:
     from the file that --config names, else from the --recipe, else it has its default.
     """
     set_up_logging(quiet=params["quiet"], verbose=params["verbose"] or params["debug"])
-    choice, saved = collect(ctx, params), ctx.obj.saved
-    config = choice.make_config()
-    if saved is not None:
-        config = replace(config, out=saved.directory.path, force=False)
+    choice = collect(ctx, params)
     # Nothing but the JSON goes to standard output, whatever a plugin prints.
     with redirect_stdout(sys.stderr) if params["json"] else nullcontext():
-        the_run = Run(
-            config,
-            choice.create_plugins(),
-            model_options=choice.options_of("model"),
-            dataset_options=choice.options_of("dataset"),
-            sources=choice.sources,
-            saved=saved,
-        )
+        the_run = Run.of_choice(choice, saved=ctx.obj.saved)
         outcome = _plan(the_run) if params["dry_run"] else _train(the_run)
     if params["json"]:
         click.echo(json.dumps(outcome, indent=2))
@@ -134,8 +123,7 @@ def verify_resume(ctx: click.Context, /, **params: Any) -> None:
     set_up_logging(quiet=not params["verbose"], verbose=params["verbose"])
     # What can be refused is refused here, and not by a process that has no terminal.
     choice = collect(ctx, params)
-    choice.make_config()
-    choice.create_plugins()
+    _ = choice.config, choice.create_plugins()
     words = list(ctx.obj.words)
     if ctx.get_parameter_source(EPOCHS) is ParameterSource.DEFAULT:
         words += ["--epochs", str(_EPOCHS_TO_VERIFY)]

@@ -15,10 +15,12 @@ from ..errors import ConfigError, ThreeNetError
 from ..extensions.component import GROUPS
 from ..extensions.selection import ChosenPlugin, find_plugins
 from ..options.declaration import option_specs
-from ..run.saved_run import SavedRun
+from ..run.saved_choice import Saying, add_sayings, choose_beside
+from ..run.saved_run import SavedRun, open_saved_run
 from ..settings.choice import Choice, key_of
 from ..settings.choosing import choose
 from ..settings.config_file import PLUGINS, ConfigFile
+from .log import set_up_logging
 from .options import (
     ENVIRONMENT_PREFIX,
     check_parameter_names,
@@ -27,7 +29,6 @@ from .options import (
     format_parameter,
     parameter_name,
 )
-from .resumed import EPOCHS, check_agrees, choose_as_saved, is_place, open_for_resuming
 
 # What says which options there are.
 _FIRST = ("config", "recipe", PLUGINS, "quiet", "resume", "allow_changes", *GROUPS)
@@ -110,10 +111,9 @@ class RunCommand(click.Command):
         config = ConfigFile.of_path(first["config"])
         plugins, quiet = first[PLUGINS] or (), bool(first.get("quiet"))
         if first.get("resume"):
-            saved = open_for_resuming(ctx, Path(first["resume"]), quiet=quiet)
-            allow_changes = bool(first["allow_changes"])
-            request.saved, request.choice = choose_as_saved(
-                saved, first, plugins, recipe, config, allow_changes=allow_changes, quiet=quiet
+            saved = _open(ctx, first, quiet=quiet)
+            request.saved, request.choice = choose_beside(
+                saved, first, plugins, recipe, config, quiet=quiet
             )
         elif first.get("allow_changes"):
             raise ConfigError("--allow-changes: is for a run that goes on, with --resume")
@@ -121,6 +121,14 @@ class RunCommand(click.Command):
             request.choice = choose(first, plugins, recipe, config, quiet=quiet)
             check_parameter_names(self.params, request.choice.owners)
         ctx.default_map = _by_parameter(request.choice)
+
+
+def _open(ctx: click.Context, first: dict[str, Any], *, quiet: bool) -> SavedRun:
+    """Take the directory of a run that is to go on, until the command has ended."""
+    set_up_logging(quiet=quiet, verbose=False)
+    saved = open_saved_run(Path(first["resume"]))
+    ctx.call_on_close(saved.directory.release)
+    return saved._replace(allow_changes=bool(first["allow_changes"]))
 
 
 def _choice_of(ctx: click.Context) -> Choice:
@@ -134,13 +142,17 @@ def collect(ctx: click.Context, params: dict[str, Any]) -> Choice:
         ConfigError: something differs from the run that goes on.
     """
     request: Request = ctx.obj
-    keys = dict(_keys(request.choice))
-    values = {key: params[name] for name, key in keys.items()}
+    options = {param.name: param for param in ctx.command.get_params(ctx)}
+    sayings = [
+        Saying(format_parameter(options[name], ctx), key, params[name], source)
+        for name, key in _keys(request.choice)
+        if (source := _source(ctx, name)) is not None
+    ]
     if request.saved is not None:
-        _check_given(ctx, values, keys, request.saved)
-    known = request.choice.sources
-    sources = {key: _source(ctx, name, known.get(key, "default")) for name, key in keys.items()}
-    return request.choice.with_given(values, sources)
+        return add_sayings(request.saved, request.choice, sayings)
+    return request.choice.with_given(
+        {each.key: each.value for each in sayings}, {each.key: each.source for each in sayings}
+    )
 
 
 def _keys(choice: Choice) -> Iterable[tuple[str, str]]:
@@ -157,29 +169,15 @@ def _by_parameter(choice: Choice) -> dict[str, Any]:
     return {name: choice.values[key] for name, key in _keys(choice) if key in choice.values}
 
 
-def _check_given(
-    ctx: click.Context, values: dict[str, Any], keys: dict[str, str], saved: SavedRun
-) -> None:
-    """Refuse options that are given anew and differ from those of the saved run."""
-    options = {param.name: param for param in ctx.command.get_params(ctx)}
-    for name, before in (ctx.default_map or {}).items():
-        key = keys[name]
-        given = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP
-        if given and key != EPOCHS and not is_place(key, before):
-            check_agrees(format_parameter(options[name], ctx), values[key], before, saved)
-
-
-def _source(ctx: click.Context, parameter: str, known: str) -> str:
-    """Say where an option's value comes from; known is the file, the recipe or the checkpoint."""
+def _source(ctx: click.Context, parameter: str) -> str | None:
+    """Say who gives an option, if it is given beside files and checkpoints."""
     match ctx.get_parameter_source(parameter):
         case ParameterSource.COMMANDLINE:
             return "command line"
         case ParameterSource.ENVIRONMENT:
             return f"environment {environment_name(parameter)}"
-        case ParameterSource.DEFAULT_MAP:
-            return known
         case _:
-            return "default"
+            return None
 
 
 def _parse_only(

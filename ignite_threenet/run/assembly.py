@@ -15,6 +15,7 @@ from ..config import RunConfig
 from ..data.data_module import DataModule
 from ..extensions.component import Component
 from ..models.creation import component_of, create_model, try_out
+from ..settings.choice import Choice
 from ..training.device import select_device
 from ..training.engines import Batch, LossFunction, create_evaluator, create_trainer
 from ..training.history import History
@@ -45,6 +46,12 @@ class Given:
     loss_fn: LossFunction | None = None
     make_optimizer: MakeOptimizer | None = None
     make_metrics: MakeMetrics | None = None
+
+    @property
+    def components(self) -> list[str]:
+        """The kinds of components that need not be chosen."""
+        brought = {"model": self.model, "dataset": self.loaders}
+        return [kind for kind, each in brought.items() if each is not None]
 
 
 @dataclass(frozen=True)
@@ -78,12 +85,11 @@ class Parts:
     recorder: EpochRecorder
 
 
-def assemble(config: RunConfig, components: Mapping[str, Component], given: Given) -> Parts:
+def assemble(choice: Choice, given: Given) -> Parts:
     """Put a run together.
 
     Args:
-        config: what to do.
-        components: the chosen model and dataset, with their options; a script may give its own.
+        choice: what to do, with which model and dataset; a script may give its own.
         given: what a script gives.
 
     Raises:
@@ -91,6 +97,7 @@ def assemble(config: RunConfig, components: Mapping[str, Component], given: Give
         ComponentError: the network does not fit the data.
         ConfigError: what was asked for cannot be done.
     """
+    config, components = choice.config, choice.configured
     device = select_device(config.device)
     data = _load_data(config, components, given, device)
     manual_seed(config.seed)

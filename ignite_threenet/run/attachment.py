@@ -8,7 +8,6 @@ from typing import Any
 
 from ..errors import ConfigError, DivergedError, PluginFailedError
 from ..extensions.plugin import Plugin
-from ..extensions.selection import ChosenPlugin
 from ..training.tracked_engine import current_owner
 
 logger = logging.getLogger("ignite_threenet")
@@ -154,7 +153,7 @@ class Attachments:
     def __iter__(self) -> Iterator[Attachment]:
         return iter(self._attachments)
 
-    def attach(self, created: Iterable[tuple[ChosenPlugin, Plugin]], run: Any) -> None:
+    def attach(self, plugins: Iterable[Plugin], run: Any) -> None:
         """Attach plugins to a run, in this order.
 
         Raises:
@@ -162,9 +161,9 @@ class Attachments:
                 closed.
         """
         try:
-            for chosen, plugin in created:
-                if chosen.required_by is not None:
-                    logger.info("%s: required by %s", chosen.name, chosen.required_by)
+            for plugin in plugins:
+                if plugin.required_by is not None:
+                    logger.info("%s: required by %s", plugin.name, plugin.required_by)
                 attachment = Attachment(plugin, self._stopwatch, self._current_epoch, self._strict)
                 self.plugins[plugin.name] = plugin
                 self._attachments.append(attachment)

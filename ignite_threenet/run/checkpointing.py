@@ -107,7 +107,7 @@ class Checkpointer:
             "versions": current_versions(),
             "config": _config_from_anywhere(parts.config),
             "dataset": {"name": parts.data.name, "sha256": dict(parts.data.sha256)},
-            "parts": {
+            "components": {
                 kind: _capture_component(each, getattr(parts.config, kind))
                 for kind, each in parts.components.items()
             },

@@ -82,7 +82,7 @@ def check_own_loaders(saved: SavedRun, *, are_own: bool) -> None:
     Raises:
         CheckpointError: the run had loaders of its own and has none, or the other way round.
     """
-    had_own = "dataset" not in saved.parts
+    had_own = "dataset" not in saved.components
     if had_own and not are_own:
         raise CheckpointError(saved.path, "was made with loaders of your own, and is given none")
     if are_own and not had_own:
@@ -158,8 +158,8 @@ def check_components(
         CheckpointError: one is another than it was.
     """
     changes: list[Change] = []
-    for kind in sorted({*saved.parts, *components}):
-        component, before = components.get(kind), saved.parts.get(kind)
+    for kind in sorted({*saved.components, *components}):
+        component, before = components.get(kind), saved.components.get(kind)
         if component is None or before is None:
             was, now = (
                 ("your own", "chosen by name") if component else ("chosen by name", "your own")

@@ -14,7 +14,8 @@ from torch import nn
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..extensions.plugin import Plugin
-from ..extensions.selection import resolve_plugins
+from ..settings.choice import Choice, key_of
+from ..settings.choosing import choose_for_script
 from ..storage.directory import RunDirectory
 from ..training.engines import Batch, LossFunction
 from ..training.optimizer import MakeOptimizer
@@ -27,8 +28,9 @@ from .compatibility import check_components, check_kinds, check_plugins, merge_c
 from .files import RunFiles
 from .fit import Fit
 from .manifest import build_plan, flat_options
-from .request import check_request, choose_components
-from .saved_run import SavedRun, config_of, open_saved_run, options_of, plugins_of
+from .request import check_request
+from .saved_choice import choose_for_resume
+from .saved_run import SavedRun, open_saved_run
 
 logger = logging.getLogger("ignite_threenet")
 watcher: ContextVar[Callable[["Run"], object]] = ContextVar("watcher", default=lambda run: None)
@@ -54,9 +56,6 @@ class Run:
             ``valid`` and ``test``; the configured dataset if None.
         model_options: options of the configured model, by name.
         dataset_options: options of the configured dataset, by name.
-        sources: where the options come from, for the manifest: ``command line`` and the like,
-            by name; a plugin's as ``plugin.option``.
-        saved: what to go on from; see Run.resume().
 
     Attributes:
         config: what to do.
@@ -75,7 +74,8 @@ class Run:
             not your own.
         dataset_name: the dataset's name; ``custom`` with your own loaders.
         class_names: names of the classes, by their label; empty if they have none.
-        sources: where the options come from.
+        sources: where options come from, by ``option`` or ``owner.option``: ``command line`` and
+            the like.
         data_sha256: digests of the dataset's files or tensors; empty with your own loaders.
 
     Raises:
@@ -105,33 +105,43 @@ class Run:
         metrics: MakeMetrics | None = None,
         model_options: Mapping[str, Any] | None = None,
         dataset_options: Mapping[str, Any] | None = None,
-        sources: Mapping[str, str] | None = None,
-        saved: SavedRun | None = None,
     ) -> None:
-        self.config = config if config is not None else RunConfig()
-        self._saved = saved
-        self.sources = dict(sources or {})
         given = Given(model, loaders, loss_fn, optimizer, metrics)
-        check_request(self.config, given, saved)
         options = {"model": model_options or {}, "dataset": dataset_options or {}}
-        self.components = choose_components(self.config, given, options, saved)
+        config = config if config is not None else RunConfig()
+        choice = choose_for_script(config, plugins, options, given.components)
+        self._put_together(choice, given, None)
+
+    @classmethod
+    def of_choice(
+        cls, choice: Choice, given: Given | None = None, saved: SavedRun | None = None
+    ) -> "Run":
+        """Make a run of who takes part in it, what a script gives, and what it goes on from."""
+        run = cls.__new__(cls)
+        run._put_together(choice, given if given is not None else Given(), saved)
+        return run
+
+    def _put_together(self, choice: Choice, given: Given, saved: SavedRun | None) -> None:
+        self.config, self.components = choice.config, choice.configured
+        self.sources, self._saved = choice.sources, saved
+        check_request(self.config, given, saved)
         changes = check_components(saved, self.config, self.components) if saved else []
-        parts = self._parts = assemble(self.config, self.components, given)
+        plugins = choice.create_plugins()
+        parts = self._parts = assemble(choice, given)
         self._publish(parts)
 
         self.attachments = Attachments(lambda: self.trainer.state.epoch, strict=self.config.strict)
         self.plugins = self.attachments.plugins
-        created = [(chosen, chosen.create()) for chosen in resolve_plugins(plugins)]
         carried: list[Mapping[str, Any]] = []
         if saved is not None:
             check_kinds(saved, parts)
-            carried, of_plugins = check_plugins(saved, [plugin for _, plugin in created])
+            carried, of_plugins = check_plugins(saved, plugins)
             changes = merge_changes(saved, [*changes, *of_plugins])
         self._fit = Fit(parts, saved, self._restore)
         self._checkpointer = Checkpointer(parts, self.attachments, self._fit, carried)
         self._files = RunFiles(parts, self.attachments, saved, self.sources, changes)
         self._has_trained = False
-        self.attachments.attach(created, self)
+        self.attachments.attach(plugins, self)
         watcher.get()(self)
 
     def _publish(self, parts: Parts) -> None:
@@ -185,23 +195,13 @@ class Run:
             CheckpointError: there is no checkpoint that can be read, or it does not fit.
         """
         saved = open_saved_run(Path(path))._replace(allow_changes=allow_changes, without=without)
-        place = model if isinstance(model, str) else None
+        place, network = (model, None) if isinstance(model, str) else (None, model)
+        given = Given(network, loaders, loss_fn, optimizer, metrics)
+        options = {"model": place, "dataset": dataset, "epochs": epochs, "data_dir": data_dir}
+        options |= {key_of(key, "dataset"): each for key, each in (dataset_options or {}).items()}
         try:
-            config = config_of(
-                saved, epochs=epochs, model=place, dataset=dataset, data_dir=data_dir
-            )
-            return cls(
-                config,
-                plugins_of(saved, plugins),
-                model=None if isinstance(model, str) else model,
-                loaders=loaders,
-                loss_fn=loss_fn,
-                optimizer=optimizer,
-                metrics=metrics,
-                model_options=options_of(saved, "model"),
-                dataset_options={**options_of(saved, "dataset"), **(dataset_options or {})},
-                saved=saved,
-            )
+            choice = choose_for_resume(saved, plugins, options, given.components)
+            return cls.of_choice(choice, given, saved)
         except BaseException:
             saved.directory.release()
             raise

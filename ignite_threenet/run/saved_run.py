@@ -1,17 +1,11 @@
 """A run that can go on."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..config import RunConfig
-from ..errors import CheckpointError, ConfigError
-from ..extensions.component import GROUPS
-from ..extensions.plugin import Plugin
-from ..extensions.reference import Reference
-from ..extensions.selection import find_plugins, resolve_plugins
-from ..options.declaration import OptionSpec, option_specs
+from ..errors import CheckpointError
 from ..storage import checkpoint_file as checkpoint
 from ..storage.directory import RunDirectory
 
@@ -22,7 +16,7 @@ _KEYS: Mapping[str, type | tuple[type, ...]] = {
     "versions": dict,
     "config": dict,
     "dataset": dict,
-    "parts": dict,
+    "components": dict,
     "plugins": list,
     "kinds": dict,
     "epoch": int,
@@ -43,10 +37,7 @@ _KEYS: Mapping[str, type | tuple[type, ...]] = {
 }
 SOURCE_KEYS = ("kind", "distribution", "sha256")
 _PLUGIN_KEYS = ("name", "use", "source", "options", "changes_training", "left_out", "state")
-_PART_KEYS = ("name", "source", "options")
-
-# Options that say where something is. It may have moved; what it holds is what counts.
-PLACES = (*GROUPS, "data_dir")
+_COMPONENT_KEYS = ("name", "source", "options")
 
 
 class SavedRun(NamedTuple):
@@ -78,10 +69,10 @@ class SavedRun(NamedTuple):
         return config
 
     @property
-    def parts(self) -> Mapping[str, Mapping[str, Any]]:
-        """Where the model and the dataset came from, and their options, by the kind of part."""
-        parts: Mapping[str, Mapping[str, Any]] = self.content["parts"]
-        return parts
+    def components(self) -> Mapping[str, Mapping[str, Any]]:
+        """Where the model and the dataset came from, and their options, by kind."""
+        components: Mapping[str, Mapping[str, Any]] = self.content["components"]
+        return components
 
     @property
     def plugins(self) -> Sequence[Mapping[str, Any]]:
@@ -177,134 +168,13 @@ def _check_content(path: Path, content: Mapping[str, Any]) -> None:
             raise CheckpointError(path, f"lacks {name!r}")
     for plugin in content["plugins"]:
         if not isinstance(plugin, dict) or set(plugin) != set(_PLUGIN_KEYS):
-            raise CheckpointError(path, "lacks a part of a plugin")
-    for part in content["parts"].values():
-        if not isinstance(part, dict) or set(part) != set(_PART_KEYS):
-            raise CheckpointError(path, "lacks a part of the model or the dataset")
-    for each in (*content["plugins"], *content["parts"].values()):
+            raise CheckpointError(path, "lacks a fact of a plugin")
+    for component in content["components"].values():
+        if not isinstance(component, dict) or set(component) != set(_COMPONENT_KEYS):
+            raise CheckpointError(path, "lacks a fact of the model or the dataset")
+    for each in (*content["plugins"], *content["components"].values()):
         if not isinstance(each["source"], dict) or set(each["source"]) != set(SOURCE_KEYS):
-            raise CheckpointError(path, "lacks where a part or a plugin came from")
+            raise CheckpointError(path, "lacks where a component or a plugin came from")
     for name in ("epoch", "iteration", "steps"):
         if content[name] < 0:
             raise CheckpointError(path, f"has {name} {content[name]}")
-
-
-def config_of(saved: SavedRun, **given: Any) -> RunConfig:
-    """Give what the run was asked to do; its directory is where it is now.
-
-    Args:
-        saved: the run.
-        **given: options that are others than they were: epochs, and the PLACES; None for those
-            that are as they were.
-
-    Raises:
-        CheckpointError: an option is one that this version does not know or take.
-    """
-    specs = {spec.name: spec for spec in option_specs(RunConfig)}
-    unknown = sorted(set(saved.config) - set(specs))
-    if unknown:
-        raise CheckpointError(saved.path, f"has the unknown option {unknown[0]!r}")
-    try:
-        values = {name: specs[name].convert(value, name) for name, value in saved.config.items()}
-        values |= {"out": saved.directory.path, "force": False}
-        config = RunConfig(
-            **values | {key: each for key, each in given.items() if each is not None}
-        )
-    except ConfigError as error:
-        raise CheckpointError(saved.path, str(error)) from error
-    check_places(saved, config.as_dict())
-    return config
-
-
-def plugins_of(saved: SavedRun, wanted: Iterable[str | Plugin] | None = None) -> list[Plugin]:
-    """Make plugins with the options that they had.
-
-    Args:
-        saved: the run.
-        wanted: the plugins, or what names them; those that the run had, as far as they are still
-            there, where it is None.
-
-    Raises:
-        PluginError: one of them cannot be used.
-        OptionError: one of them does not take its options any more.
-    """
-    options = {each["name"]: each["options"] for each in saved.plugins}
-    return [
-        chosen.create(**convert_options(chosen.specs, options.get(chosen.name, {}), chosen.name))
-        for chosen in resolve_plugins(
-            words_of(saved) if wanted is None else wanted, removed_of(saved)
-        )
-    ]
-
-
-def removed_of(saved: SavedRun) -> set[str]:
-    """Give the plugins to go on without that another one might bring back."""
-    return set(saved.without) & find_plugins().keys()
-
-
-def options_of(saved: SavedRun, kind: str) -> Mapping[str, Any]:
-    """Give the options of the run's model or dataset, as plain values."""
-    options: Mapping[str, Any] = saved.parts.get(kind, {}).get("options", {})
-    return options
-
-
-def words_of(saved: SavedRun, moved: Iterable[str] = ()) -> list[str]:
-    """Name the plugins that the run had, as far as they are still there, as a user would.
-
-    Args:
-        saved: the run.
-        moved: what names some of them by their new place.
-
-    Raises:
-        CheckpointError: it had no plugin of such a name.
-    """
-    installed = find_plugins()
-    places = {Reference.parse(word).name: word for word in moved}
-    uses = {each["name"]: each["use"] for each in saved.plugins}
-    left_out = {each["name"] for each in saved.plugins if each["left_out"]}
-    for name in (*places, *saved.without):
-        if name not in uses:
-            raise CheckpointError(saved.path, f"was made without the plugin {name!r}")
-    there = {use for use in uses.values() if use in installed or _is_found(use)}
-    return [
-        places.get(name, f"{name}={use}")
-        for name, use in uses.items()
-        if name not in saved.without and (name in places or (use in there and name not in left_out))
-    ]
-
-
-def _is_found(use: str) -> bool:
-    """Tell whether a file, or something in a module, is there."""
-    reference = Reference.parse(use)
-    return (reference.is_file or reference.is_module) and reference.is_there()
-
-
-def check_places(saved: SavedRun, config: Mapping[str, Any]) -> None:
-    """Make sure that the files of the run's model and dataset are where they are looked for.
-
-    Args:
-        saved: the run.
-        config: what it is asked to do now, by option.
-
-    Raises:
-        CheckpointError: one is not there.
-    """
-    for kind in saved.parts:
-        place = str(config[kind])
-        if place == saved.config[kind] and not Reference.parse(place).is_there():
-            raise CheckpointError(
-                saved.path,
-                f"the {kind} {place} is no longer there; where it has moved to, --{kind} says",
-            )
-
-
-def convert_options(
-    specs: Iterable[OptionSpec], options: Mapping[str, Any], where: str
-) -> dict[str, Any]:
-    """Turn plain values back into those of options; what is no option is left out."""
-    by_name = {spec.name: spec for spec in specs}
-    return {
-        name: by_name[name].convert(value, f"{where}.{name}")
-        for name, value in options.items()
-        if name in by_name
-    }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from ..config import RunConfig
@@ -26,22 +27,27 @@ class Owner:
     specs: tuple[OptionSpec, ...]
 
 
-def owners_of(parts: Iterable[Component], plugins: Iterable[ChosenPlugin]) -> list[Owner]:
+def owners_of(components: Iterable[Component], plugins: Iterable[ChosenPlugin]) -> list[Owner]:
     """List whoever has options of its own."""
     return [
-        *(Owner(each.kind, f"the {each.kind} {each.name}", each.specs) for each in parts),
+        *(Owner(each.kind, f"the {each.kind} {each.name}", each.specs) for each in components),
         *(Owner(each.name, f"the plugin {each.name}", each.specs) for each in plugins),
     ]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Who takes part in a run, and what files or a checkpoint say of their options.
+    """Who takes part in a run, with which options, and who said so.
+
+    Three make one: choose() for the command line, choose_for_script() for a Run that a script
+    makes, and choose_saved() for a run that goes on.
 
     Attributes:
         plugins: the plugins, requirements first.
-        components: the model and the dataset, by ``model`` and ``dataset``.
-        values: converted values, by ``option`` or ``owner.option``.
+        components: the model and the dataset, by ``model`` and ``dataset``, without those that a
+            script brings.
+        values: converted values, by ``option`` or ``owner.option``; what is not there
+            has its default.
         sources: who said so, by the same keys.
     """
 
@@ -55,23 +61,39 @@ class Choice:
         """Whoever has options of its own, the components first."""
         return owners_of(self.components.values(), self.plugins)
 
+    def with_plugins(self, plugins: Iterable[ChosenPlugin]) -> "Choice":
+        """Let these plugins take part, and no others."""
+        return replace(self, plugins=tuple(plugins))
+
     def with_given(self, values: Mapping[str, Any], sources: Mapping[str, str]) -> "Choice":
         """Let values go over those that are known; both by the same keys."""
         return replace(self, values={**self.values, **values}, sources={**self.sources, **sources})
 
-    def make_config(self) -> RunConfig:
-        """Make what the run is asked to do."""
+    @cached_property
+    def config(self) -> RunConfig:
+        """What the run is asked to do.
+
+        Raises:
+            ConfigError: the values contradict each other.
+        """
         names = [spec.name for spec in option_specs(RunConfig)]
         return RunConfig(**{name: self.values[name] for name in names if name in self.values})
 
-    def create_plugins(self) -> list[Plugin]:
-        """Make the plugins with their options."""
-        return [each.create(**self._options_of(each.name, each.specs)) for each in self.plugins]
+    @cached_property
+    def configured(self) -> Mapping[str, Component]:
+        """The components with their options."""
+        return {
+            kind: each.with_options(self._options_of(kind, each.specs))
+            for kind, each in self.components.items()
+        }
 
-    def options_of(self, kind: str) -> dict[str, Any]:
-        """Give the options of the model or the dataset, by name; none of one that is your own."""
-        chosen = self.components.get(kind)
-        return self._options_of(kind, chosen.specs) if chosen else {}
+    def create_plugins(self) -> list[Plugin]:
+        """Make the plugins with their options.
+
+        Raises:
+            PluginError: one of them refuses its options.
+        """
+        return [each.create(**self._options_of(each.name, each.specs)) for each in self.plugins]
 
     def _options_of(self, owner: str, specs: Iterable[OptionSpec]) -> dict[str, Any]:
         keys = {spec.name: key_of(spec.name, owner) for spec in specs}

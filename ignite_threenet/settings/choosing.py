@@ -1,14 +1,16 @@
-"""Finding who takes part in a run, before the options of those are read."""
+"""Finding who takes part in a run: of the command line, and of a script."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..config import DEFAULT_PLUGINS, RunConfig
 from ..data.source import choose_dataset
+from ..errors import ConfigError
 from ..extensions.component import GROUPS, Component
+from ..extensions.plugin import Plugin
 from ..extensions.selection import ChosenPlugin, resolve_plugins, select_plugins
 from ..models.creation import choose_model
-from .choice import Choice, merge
+from .choice import Choice, key_of, merge
 from .config_file import ConfigFile
 
 
@@ -36,7 +38,8 @@ def choose(
     names, removed = select_plugins(plugins or config.plugins(), by_recipe)
     names = [recipe.explain(config.explain(name)) for name in names]
     chosen = leave_out_quiet(resolve_plugins(names, removed), quiet=quiet)
-    words = name_components(given, recipe, config, RunConfig.__dict__)
+    defaults = {kind: str(getattr(RunConfig, kind)) for kind in GROUPS}
+    words = {**defaults, **name_components(given, recipe, config)}
     components = {kind: choose_component(kind, word) for kind, word in words.items()}
     values, sources = merge(
         (each.name, each.values(chosen, components.values(), words)) for each in (recipe, config)
@@ -44,25 +47,50 @@ def choose(
     return Choice(tuple(chosen), components, values, sources)
 
 
+def choose_for_script(
+    config: RunConfig,
+    plugins: Iterable[str | Plugin],
+    options: Mapping[str, Mapping[str, Any]],
+    own: Collection[str],
+) -> Choice:
+    """Find the plugins, the model and the dataset that a script asks for.
+
+    Args:
+        config: what to do; names the model and the dataset.
+        plugins: names of plugins, and plugins.
+        options: the options of the model and the dataset, by kind and name.
+        own: the kinds of components that the script brings by itself.
+
+    Raises:
+        ConfigError: there are options of something that the script brings.
+        ThreeNetError: something cannot be found, imported, or used together.
+    """
+    for kind in own:
+        if options[kind]:
+            what = "loaders are" if kind == "dataset" else f"{kind} is"
+            raise ConfigError(f"{kind}_options: the {what} your own")
+    components = {
+        kind: choose_component(kind, getattr(config, kind)) for kind in GROUPS if kind not in own
+    }
+    values = config.as_dict()
+    for kind, component in components.items():
+        given = component.with_options(options[kind]).options
+        values |= {key_of(name, kind): value for name, value in given.items()}
+    return Choice(tuple(resolve_plugins(plugins)), components, values)
+
+
 def name_components(
-    given: Mapping[str, str | None],
-    recipe: ConfigFile,
-    config: ConfigFile,
-    otherwise: Mapping[str, Any],
+    given: Mapping[str, str | None], recipe: ConfigFile, config: ConfigFile
 ) -> dict[str, str]:
-    """Give the words that name the model and the dataset: the first that says something counts."""
+    """Give the words that name the model and the dataset, by kind, where something says them.
+
+    What is given goes over the file, and the file over the recipe.
+    """
+    said = {kind: (given[kind], config.component(kind), recipe.component(kind)) for kind in GROUPS}
     return {
-        kind: next(
-            word
-            for word in (
-                given[kind],
-                config.component(kind),
-                recipe.component(kind),
-                str(otherwise[kind]),
-            )
-            if word is not None
-        )
-        for kind in GROUPS
+        kind: next(word for word in words if word is not None)
+        for kind, words in said.items()
+        if any(word is not None for word in words)
     }
 
 

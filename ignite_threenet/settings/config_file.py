@@ -134,22 +134,22 @@ class ConfigFile:
     def values(
         self,
         chosen: Iterable[ChosenPlugin],
-        parts: Iterable[Component],
+        components: Iterable[Component],
         words: Mapping[str, str],
     ) -> dict[str, Any]:
         """Check the options, and convert them; by ``option`` or ``owner.option``.
 
         Args:
             chosen: the plugins of the run.
-            parts: its model and its dataset.
+            components: its model and its dataset.
             words: what these were chosen by; a section for others is not meant.
         """
         specs = {spec.name: spec for spec in option_specs(RunConfig)}
-        by_prefix = {owner.prefix: owner for owner in owners_of(parts, chosen)}
+        by_prefix = {owner.prefix: owner for owner in owners_of(components, chosen)}
         values: dict[str, Any] = {}
         for key, value in self.content.items():
             if key in GROUPS:
-                values |= self._part_values(key, value, by_prefix, words)
+                values |= self._component_values(key, value, by_prefix, words)
             elif key in specs:
                 values[key] = specs[key].convert(value, f"{self.name}: {key}")
             elif isinstance(value, dict):
@@ -158,7 +158,7 @@ class ConfigFile:
                 raise UnknownNameError("key", key, [*specs, PLUGINS], where=self.name)
         return values
 
-    def _part_values(
+    def _component_values(
         self, kind: str, value: object, chosen: Mapping[str, Owner], words: Mapping[str, str]
     ) -> dict[str, Any]:
         word = self.component(kind)

@@ -8,6 +8,7 @@ from typing import Any
 from ignite_threenet import Plugin, RunConfig, ThreeNetError
 from ignite_threenet.run.run import Run
 from ignite_threenet.run.saved_run import open_saved_run
+from ignite_threenet.settings.choosing import choose_for_script
 from ignite_threenet.storage.directory import SUMMARY
 
 from .probes import CountIterations
@@ -128,7 +129,8 @@ def _other_batch_size(runs: _Runs) -> Iterator[str]:
     out = _stopped_digits(runs)
     saved = open_saved_run(out)
     other = runs.digits(batch_size=32, epochs=4, out=out)
-    yield from _refused(out, lambda: Run(other, ["checkpoint"], saved=saved), "iterations")
+    choice = choose_for_script(other, ["checkpoint"], {"model": {}, "dataset": {}}, ())
+    yield from _refused(out, lambda: Run.of_choice(choice, saved=saved), "iterations")
     saved.directory.release()
 
 

@@ -574,14 +574,14 @@ class TestRecords:
         self, small_digits: None, tmp_path: Path
     ) -> None:
         config = RunConfig(dataset="digits", epochs=1, valid_size=100, out=tmp_path / "run")
-        Run(config, ["best"], sources={"epochs": "command line"}).train()
+        Run(config, ["best"]).train()
 
         manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
 
         assert manifest["versions"]["torch"] == torch.__version__.partition("+")[0]
         assert manifest["seed"] == 0
         assert manifest["device"] == "cpu"
-        assert manifest["config"]["epochs"] == {"value": 1, "source": "command line"}
+        assert manifest["config"]["epochs"] == {"value": 1, "source": "script"}
         assert manifest["config"]["lr"] == {"value": 1e-3, "source": "default"}
         assert manifest["config"]["valid_size"] == {"value": 100, "source": "script"}
         assert [plugin["name"] for plugin in manifest["plugins"]] == ["accuracy", "best"]

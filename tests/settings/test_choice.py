@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ignite_threenet_plugins.timing import Timing
 
+from ignite_threenet import Plugin
 from ignite_threenet.config import DEFAULT_PLUGINS, RunConfig
 from ignite_threenet.errors import ConfigError, OptionError, UnknownNameError
 from ignite_threenet.settings.choice import Choice
-from ignite_threenet.settings.choosing import choose
+from ignite_threenet.settings.choosing import choose, choose_for_script
 from ignite_threenet.settings.config_file import ConfigFile
 
 NOTHING = ConfigFile("", {})
@@ -159,8 +161,8 @@ def test_the_file_says_what_the_recipe_said_before() -> None:
 def test_a_section_for_another_model_is_not_meant() -> None:
     file = {"model": {"use": str(Path("net.py:Net").absolute()), "width": 4}}
 
-    assert make(file=file).options_of("model") == {"width": 4}
-    assert make(file=file, model="threenet").options_of("model") == {}
+    assert make(file=file).configured["model"].options == {"width": 4}
+    assert make(file=file, model="threenet").configured["model"].options == {"hidden": (200, 60)}
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def test_what_is_given_goes_over_what_is_known_in_another_choice() -> None:
 def test_the_configuration_takes_its_own_options_and_the_defaults() -> None:
     choice = make("plot", file={"lr": 0.1, "plot": {"every": 2}})
 
-    assert choice.make_config() == RunConfig(lr=0.1)
+    assert choice.config == RunConfig(lr=0.1)
 
 
 def test_plugins_are_made_with_their_options() -> None:
@@ -216,9 +218,25 @@ def test_plugins_are_made_with_their_options() -> None:
 def test_each_component_has_its_own_options() -> None:
     choice = make(model="net.py:Net").with_given({"model.width": 4, "lr": 0.1}, {})
 
-    assert choice.options_of("model") == {"width": 4}
-    assert choice.options_of("dataset") == {}
+    assert choice.configured["model"].options == {"width": 4}
+    assert choice.configured["dataset"].options == {}
 
 
-def test_a_component_that_nobody_chose_has_no_options() -> None:
-    assert Choice().options_of("model") == {}
+def choose_by_script(*plugins: str | Plugin, own: Sequence[str] = (), **options: Any) -> Choice:
+    config = RunConfig(model="net.py:Net", dataset="digits", epochs=2)
+    return choose_for_script(config, plugins, {"model": options, "dataset": {}}, own)
+
+
+def test_a_script_chooses_as_the_command_line_does() -> None:
+    choice = choose_by_script("best", Timing(), width=4)
+
+    assert names_of(choice) == ["accuracy", "best", "timing"]
+    assert choice.config == RunConfig(model="net.py:Net", dataset="digits", epochs=2)
+    assert choice.configured["model"].options == {"width": 4}
+    assert choice.sources == {}
+
+
+def test_what_a_script_brings_is_not_chosen_and_has_no_options() -> None:
+    assert list(choose_by_script(own=["model"]).components) == ["dataset"]
+    with pytest.raises(ConfigError, match=r"^model_options: the model is your own$"):
+        choose_by_script(own=["model"], width=4)
