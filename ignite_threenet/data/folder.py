@@ -30,7 +30,7 @@ class ImageFolderSource(DataSource):
     the classes are the names of the sub-folders, sorted.
     """
 
-    path: Path = option(Path(), help="the folder")
+    path: Path | None = option(None, help="the folder")
     size: int | None = option(
         None,
         help="side in pixels that images are scaled to; without it all must have one size",
@@ -48,25 +48,15 @@ class ImageFolderSource(DataSource):
 
     def load(self, data_dir: Path) -> Dataset:
         """Read the images; data_dir is of no use here."""
-        found = self._find_splits()
+        if self.path is None:
+            raise DataError("dataset folder: which one, --dataset.path says")
+        found = _find_splits(self.path)
         reader = _Reader(self.size, self.colors)
         class_names = _visible_folders(found["train"])
         splits = {name: reader.read(path, class_names) for name, path in found.items()}
         if "test" not in splits and self.test_share > 0:
             splits |= self._hold_out(splits["train"])
-        return Dataset(self.path.name, splits, {}, class_names)
-
-    def _find_splits(self) -> dict[str, Path]:
-        names = _visible_folders(self.path)
-        if "train" not in names:
-            return {"train": self.path}
-        others = [name for name in names if name not in SPLITS]
-        if others:
-            raise DataError(
-                f"{self.path}: has train/ and {', '.join(others)}; expected classes alone, or "
-                "train/ with valid/ and test/ alone"
-            )
-        return {name: self.path / name for name in SPLITS if name in names}
+        return Dataset(self.path.resolve().name, splits, {}, class_names)
 
     def _hold_out(self, train: Split) -> dict[str, Split]:
         size = round(len(train) * self.test_share)
@@ -78,6 +68,19 @@ class ImageFolderSource(DataSource):
         order = permutation(len(train), _TEST_SEED, 0)
         logger.info("%s: %d of %d images are held out for the test", self.path, size, len(train))
         return {"train": train.take(order[size:]), "test": train.take(order[:size])}
+
+
+def _find_splits(folder: Path) -> dict[str, Path]:
+    names = _visible_folders(folder)
+    if "train" not in names:
+        return {"train": folder}
+    others = [name for name in names if name not in SPLITS]
+    if others:
+        raise DataError(
+            f"{folder}: has train/ and {', '.join(others)}; expected classes alone, or "
+            "train/ with valid/ and test/ alone"
+        )
+    return {name: folder / name for name in SPLITS if name in names}
 
 
 def _visible_folders(folder: Path) -> tuple[str, ...]:

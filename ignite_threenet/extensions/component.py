@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import ComponentError, ThreeNetError, UnknownNameError, describe_error
 from ..options.declaration import OptionSpec, option_specs
 from ..options.signature import SignatureOptions, read_signature
-from .entries import Entry, FileEntry, find_entries, find_entry
+from .entries import Entry, FileEntry, find_entries, find_entry, find_installed
 from .importing import LoadFailedError, source_digest
 from .reference import Reference
 
@@ -25,7 +25,9 @@ GROUPS = {
 
 # What the run says and not the user.
 _FILLED_IN = {"model": ("input_shape", "classes"), "dataset": ("data_dir",)}
-_FOLDER_SOURCE = "ignite_threenet.data.folder:ImageFolderSource"
+
+# The installed dataset that a folder is read by; its option ``path`` is the folder.
+_FOLDER_READER = "folder"
 
 
 @dataclass(frozen=True)
@@ -176,11 +178,14 @@ def find_component(kind: str, word: str) -> Entry | FileEntry:
     """
     installed = find_components(kind)
     reference = Reference.parse(word)
-    if kind == "dataset" and _is_folder(word) and word not in installed:
-        return Entry(Path(word).resolve().name, _FOLDER_SOURCE, "", "")
     if kind == "dataset" and not reference.is_there() and not reference.is_file:
         raise UnknownNameError("dataset folder", word, ())
     try:
+        if _names_folder(kind, word):
+            reader = find_installed(kind, _FOLDER_READER, installed)
+            # The folder is the user's, whoever brings its reader.
+            name = Path(reference.target).resolve().name
+            return replace(reader, name=name, distribution="", version="")
         return find_entry(kind, word, installed)
     except LoadFailedError as error:
         raise ComponentError(kind, word, "", str(error)) from None
@@ -206,7 +211,7 @@ def choose_component(
         make = found.load(is_wanted, what)
     except LoadFailedError as error:
         raise ComponentError(kind, found.name, found.origin, str(error)) from error.__cause__
-    fixed = {"path": Path(word)} if found.value == _FOLDER_SOURCE else {}
+    fixed = {"path": Path(Reference.parse(word).target)} if _names_folder(kind, word) else {}
     digest = source_digest(make)
     return Component(kind, found.name, found.origin, make, fixed, source_digest=digest)
 
@@ -225,14 +230,12 @@ def locate(kind: str, word: str, directory: Path = Path()) -> str:
     """
     if not word:
         return word
-    reference = Reference.parse(word)
-    is_folder = (
-        kind == "dataset"
-        and _is_folder(reference.located(directory, is_folder=True).target)
-        and word not in find_components(kind)
-    )
-    return reference.located(directory, is_folder=is_folder).value
+    is_folder = _names_folder(kind, word, directory)
+    return Reference.parse(word).located(directory, is_folder=is_folder).value
 
 
-def _is_folder(word: str) -> bool:
-    return bool(word) and Path(word).is_dir()
+def _names_folder(kind: str, word: str, directory: Path = Path()) -> bool:
+    """Tell whether a word means a folder of data; an installed name goes before it."""
+    place = Reference.parse(word).located(directory, is_folder=True).target
+    is_folder = kind == "dataset" and bool(word) and Path(place).is_dir()
+    return is_folder and word not in find_components(kind)

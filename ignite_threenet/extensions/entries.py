@@ -180,9 +180,16 @@ def find_entry(
         return _find_file(kind, reference, where)
     if reference.is_module:
         return _find_in_module(kind, reference, where)
-    entries = installed.get(word)
+    return find_installed(kind, word, installed, where)
+
+
+def find_installed(
+    kind: str, name: str, installed: Mapping[str, list[Entry]], where: str = ""
+) -> Entry:
+    """Find an installed one by its name; see find_entry()."""
+    entries = installed.get(name)
     if not entries:
-        raise UnknownNameError(kind, word, installed, where)
+        raise UnknownNameError(kind, name, installed, where)
     if len(entries) > 1:
         origins = " and ".join(entry.origin for entry in entries)
         raise LoadFailedError(f"comes from several distributions: {origins}; uninstall all but one")

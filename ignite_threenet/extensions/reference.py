@@ -39,6 +39,7 @@ class Reference:
         name, equals, rest = text.partition("=")
         has_name = bool(equals) and _NAME.fullmatch(name.strip()) is not None
         target, attribute = _split(rest.strip() if has_name else text)
+        target = os.path.expanduser(target)  # noqa: PTH111
         return cls(
             name.strip() if has_name else _default_name(target, attribute), target, attribute
         )
@@ -87,7 +88,7 @@ class Reference:
         """
         if not (self.is_file or is_folder):
             return self
-        place = os.path.abspath(directory / os.path.expanduser(self.target))  # noqa: PTH100, PTH111
+        place = os.path.abspath(directory / self.target)  # noqa: PTH100
         return Reference(self.name, place, self.attribute)
 
     def __str__(self) -> str:

@@ -532,7 +532,7 @@ class TestRefusals:
             (
                 ("--dataset", "minst"),
                 "unknown dataset 'minst'; did you mean 'mnist'? "
-                "Known: auto, digits, fashion-mnist, kmnist, mnist",
+                "Known: auto, digits, fashion-mnist, folder, kmnist, mnist",
             ),
             (("--device", "tpu"), "device: 'tpu' is not available; expected auto, cpu"),
             (

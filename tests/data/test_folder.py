@@ -632,6 +632,24 @@ def test_a_value_that_is_not_allowed_is_refused(name: str, value: object) -> Non
     assert (raised.value.where, raised.value.value) == (f"dataset.{name}", value)
 
 
+def test_the_installed_reader_of_folders_is_told_which() -> None:
+    fill("cat", "dog")
+
+    by_option = load_data("folder", path="pets", test_share=0)
+
+    assert by_option.name == "folder"
+    assert by_option.sha256 == load().sha256
+    with pytest.raises(DataError, match=r"^dataset folder: which one, --dataset.path says$"):
+        load_data("folder")
+
+
+def test_a_folder_in_the_users_home_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    fill("cat", "dog")
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+
+    assert load_data("~/pets", test_share=0).sha256 == load().sha256
+
+
 def test_the_path_is_settled_by_the_folder_that_was_chosen() -> None:
     fill("cat", "dog")
 

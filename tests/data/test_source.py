@@ -810,7 +810,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(name: str, nearest: str
     guess = f"; did you mean {nearest!r}?" if nearest else "."
     assert raised.value.nearest == nearest
     assert str(raised.value) == (
-        f"unknown dataset {name!r}{guess} Known: auto, digits, fashion-mnist, kmnist, mnist"
+        f"unknown dataset {name!r}{guess} Known: auto, digits, fashion-mnist, folder, kmnist, mnist"
     )
 
 

@@ -85,6 +85,7 @@ def test_the_built_in_models_and_datasets_are_installed() -> None:
         "auto",
         "digits",
         "fashion-mnist",
+        "folder",
         "kmnist",
         "mnist",
     ]
@@ -138,7 +139,7 @@ def test_a_file_that_does_not_exist_is_unknown(kind: str) -> None:
         (
             "dataset",
             "mnits",
-            "did you mean 'mnist'? Known: auto, digits, fashion-mnist, kmnist, mnist",
+            "did you mean 'mnist'? Known: auto, digits, fashion-mnist, folder, kmnist, mnist",
         ),
     ],
 )

@@ -20,7 +20,7 @@ from ignite_threenet.options.signature import read_signature
         ("best", ("best", "best", "")),
         ("second=best", ("second", "best", "")),
         ("net.py", ("net", "net.py", "")),
-        ("~/nets/my_net.py:Net", ("my-net", "~/nets/my_net.py", "Net")),
+        ("~/nets/my_net.py:Net", ("my-net", str(Path.home() / "nets/my_net.py"), "Net")),
         ("torch.optim:RAdam", ("RAdam", "torch.optim", "RAdam")),
         ("top=acme.metrics:TopK", ("top", "acme.metrics", "TopK")),
         ("C:/pets", ("C:/pets", "C:/pets", "")),
