@@ -33,7 +33,7 @@ _MEASUREMENTS: dict[str, Callable[[Setting], Table]] = {
     type=Path,
     default="data",
     show_default=True,
-    help="directory of the datasets: mnist where it is there, else the digits drawn here",
+    help="directory of the datasets: mnist if it is there, else the digits drawn here",
 )
 @click.option(
     "--only",

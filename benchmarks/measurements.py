@@ -25,7 +25,7 @@ def measure_epoch(setting: Setting, names: Collection[str] = ()) -> Table:
 
     Args:
         setting: what to measure on.
-        names: the contenders, beside the floor; all where there are none.
+        names: the contenders, beside the floor; all if there are none.
     """
     chosen = [each for each in CONTENDERS.values() if not names or each.name in {*names, "floor"}]
     contenders: list[Contender] = []

@@ -95,7 +95,7 @@ class Setting:
 
 
 def load_dataset(data_dir: Path) -> Dataset:
-    """Read MNIST where it is on disk, else the digits, which are drawn where they are not."""
+    """Read MNIST if it is on disk, else the digits, which are drawn if they are not."""
     return load_data("mnist" if (data_dir / _MNIST_FOLDER).is_dir() else "digits", data_dir)
 
 

@@ -47,7 +47,7 @@ class Table:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def ratio(self, row: Row) -> float | None:
-        """Divide a row's median by the baseline's; None where there is none to divide by."""
+        """Divide a row's median by the baseline's; None if there is none to divide by."""
         for each in self.rows:
             if each.label == self.baseline and each.unit == row.unit and each.median > 0:
                 return row.median / each.median

@@ -1,4 +1,4 @@
-"""A plugin of one's own: stop when the accuracy no longer improves.
+"""Your own plugin: stop when the accuracy no longer improves.
 
 Run this file to try it: python examples/patience.py
 """

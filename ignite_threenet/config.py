@@ -9,7 +9,7 @@ from .extensions.component import locate
 from .options.declaration import make_options_class, option
 
 DEFAULT_PLUGINS = ("accuracy", "best", "timing", "plot", "progress", "checkpoint")
-"""The plugins that ``ignite-threenet run`` attaches where none are named."""
+"""The plugins that ``ignite-threenet run`` attaches if none are named."""
 
 # NumPy's legacy seeding, which Ignite's manual_seed also calls, takes 32 bits.
 _LARGEST_SEED = 2**32 - 1
@@ -43,7 +43,7 @@ expected an integer at least 1
     dataset: str = option(
         "auto",
         help="auto, mnist, fashion-mnist, kmnist, digits or another name ('datasets list' shows "
-        "them), or file.py:load, or a folder of images; auto is mnist where it can be had, else "
+        "them), or file.py:load, or a folder of images; auto is mnist if it can be had, else "
         "digits",
     )
     data_dir: Path = option(Path("data"), help="directory that holds the datasets")

@@ -1,5 +1,6 @@
 """Measures the accuracy while training goes on."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -35,3 +36,25 @@ class Accuracy(Plugin):
         """Measure the last epoch, unless that was done."""
         if self._measured_epoch != trainer.state.epoch:
             self.measure(trainer, run)
+
+
+def watched_evaluator(
+    run: Run, split: str | None, watcher: Plugin, logger: logging.Logger
+) -> Engine:
+    """Give the evaluator of the split whose accuracy a plugin watches.
+
+    Args:
+        run: the run, with a plugin ``accuracy``, which may be another one than this.
+        split: the plugin's own choice; if None, what ``accuracy`` measures.
+        watcher: the plugin, for messages.
+        logger: where it is said that ``accuracy`` does not measure the split.
+
+    Raises:
+        ConfigError: this run has no such split.
+    """
+    accuracy = run.plugins["accuracy"]
+    chosen: str = split if split is not None else getattr(accuracy, "split", "train")
+    evaluator = run.require_split(chosen, f"{watcher.name}.split")
+    if chosen != getattr(accuracy, "split", chosen):
+        logger.warning("%s: watches %r, which 'accuracy' does not measure", watcher.name, chosen)
+    return evaluator

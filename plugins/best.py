@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from ignite.engine import Engine, Events
+from ignite_threenet_plugins.accuracy import watched_evaluator
 from torch import nn
 
 from ignite_threenet import Plugin, Run, option
@@ -25,16 +26,12 @@ class Best(Plugin):
         self._run = run
         self.model: nn.Module | None = None
         self.accuracy, self.epoch = float("-inf"), 0
-        accuracy = run.plugins["accuracy"]
-        split: str = self.split if self.split is not None else getattr(accuracy, "split", "train")
-        evaluator = run.require_split(split, f"{self.name}.split")
-        if split != getattr(accuracy, "split", split):
-            logger.warning("%s: watches %r, which 'accuracy' does not measure", self.name, split)
+        evaluator: Engine = watched_evaluator(run, self.split, self, logger)
         self._listener = evaluator.add_event_handler(Events.COMPLETED, self.compare, run)
         run.trainer.add_event_handler(Events.COMPLETED, self.restore, run)
 
     def compare(self, evaluator: Engine, run: Run) -> None:
-        """Keep the model where it is at least as good as any before, and finite."""
+        """Keep the model if it is at least as good as any before, and finite."""
         accuracy = evaluator.state.metrics["accuracy"]
         if accuracy < self.accuracy or not _is_finite(run.model):
             return

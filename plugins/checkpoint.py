@@ -27,7 +27,7 @@ class Checkpoint(Plugin):
         trainer.add_event_handler(Events.TERMINATE, self.save)
 
     def save_now_and_then(self, trainer: Engine) -> None:
-        """Save where it is time, and after the last epoch."""
+        """Save when it is time, and after the last epoch."""
         is_last = trainer.state.epoch == trainer.state.max_epochs
         is_due = trainer.state.epoch % self.every == 0
         if is_last or (is_due and time.monotonic() - self._saved_at >= self.seconds):

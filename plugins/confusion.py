@@ -1,6 +1,5 @@
 """Shows what the model that the run ended with mistakes for what."""
 
-import io
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -90,11 +89,9 @@ class Confusion(Plugin):
             self._write("worst", _draw_samples(images, facts, names, title))
 
     def _write(self, name: str, figure: "Figure") -> None:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
         # Two of this plugin must not draw over each other.
         file = f"{name}.png" if self.name == "confusion" else f"{self.name}-{name}.png"
-        self._run.directory.write(file, buffer.getvalue())
+        self._run.directory.write_figure(figure, file)
         self._summary["files"].append(file)
 
 

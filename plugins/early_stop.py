@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ignite.engine import Engine, Events
 from ignite.handlers import EarlyStopping
+from ignite_threenet_plugins.accuracy import watched_evaluator
 
 from ignite_threenet import Plugin, Run, option
 
@@ -36,11 +37,7 @@ class EarlyStop(Plugin):
     def attach(self, run: Run) -> None:
         self._run = run
         self.stopped_epoch: int | None = None
-        accuracy = run.plugins["accuracy"]
-        split: str = self.split if self.split is not None else getattr(accuracy, "split", "train")
-        evaluator = run.require_split(split, f"{self.name}.split")
-        if split != getattr(accuracy, "split", split):
-            logger.warning("%s: watches %r, which 'accuracy' does not measure", self.name, split)
+        evaluator: Engine = watched_evaluator(run, self.split, self, logger)
         # Cumulative: small steps that add up to more than min_delta are an improvement.
         self._stopping = EarlyStopping(
             self.patience, _score, run.trainer, threshold=self.min_delta, cumulative=True
@@ -50,7 +47,7 @@ class EarlyStop(Plugin):
         evaluator.add_event_handler(Events.COMPLETED, self.look)
 
     def look(self, evaluator: Engine) -> None:
-        """Count the measurement, and end training where enough were without improvement."""
+        """Count the measurement, and end training if enough were without improvement."""
         trainer, history = self._run.trainer, self._run.history
         if history.training_ended or trainer.should_terminate:
             return

@@ -1,12 +1,11 @@
 """Looks for a learning rate before the training."""
 
 import copy
-import io
 import logging
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -14,6 +13,9 @@ from ignite.handlers import FastaiLRFinder
 from torch import Tensor
 
 from ignite_threenet import ConfigError, Plugin, Run, create_trainer, option
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 logger = logging.getLogger("ignite_threenet.lr-finder")
 
@@ -46,7 +48,7 @@ class LrFinder(Plugin):
         with run.keep_random_state():
             rates, losses = self._search(run)
         self._is_done = True
-        run.directory.write(f"{self.name}.png", self._draw(rates, losses, run))
+        run.directory.write_figure(self._draw(rates, losses, run), f"{self.name}.png")
         if self.suggestion is None:
             logger.warning("%s: no rate from %g on lowers the loss", self.name, self.start_lr)
             return
@@ -102,7 +104,7 @@ class LrFinder(Plugin):
         ):
             # That a search ends without diverging is no fault.
             warnings.filterwarnings("ignore", "Run completed without loss diverging")
-            # Ignite begins a loader anew where it is shorter than that.
+            # Ignite begins a loader anew if it is shorter than that.
             trainer.run(run.loaders["train"], max_epochs=1, epoch_length=self.iterations)
         results = finder.get_results()
         try:
@@ -120,7 +122,7 @@ class LrFinder(Plugin):
                 )
             group["lr"] = rate
 
-    def _draw(self, rates: list[float], losses: list[float], run: Run) -> bytes:
+    def _draw(self, rates: list[float], losses: list[float], run: Run) -> "Figure":
         # Figure alone, without pyplot: it needs no display, and leaves no global state behind.
         from matplotlib.figure import Figure
 
@@ -142,6 +144,4 @@ class LrFinder(Plugin):
         axes.set_title(f"{run.dataset_name}: {found}")
         axes.grid(alpha=0.3)
         axes.legend()
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-        return buffer.getvalue()
+        return figure

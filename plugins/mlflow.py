@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 
 from ignite_threenet import ConfigError, Plugin, Run, RunInterruptedError, option
 
@@ -37,15 +37,15 @@ class Mlflow(Plugin):
         self._run = run
         self._logger: MLflowLogger | None = None
         self._exits = ExitStack()
-        self._run_id, self._rate = "", 0.0
-        self._epochs = self._measurements = 0  # that are logged
+        self._run_id = ""
+        self._read = 0  # records of the history
         self._logged: Counter[tuple[str, int]] = Counter()
         run.trainer.add_event_handler(Events.STARTED, self.start, run)
-        run.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.log_epoch)
+        run.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.log)
         for evaluator in run.evaluators.values():
             evaluator.add_event_handler(Events.COMPLETED, self.log)
 
-    def start(self, trainer: Engine, run: Run) -> None:
+    def start(self, run: Run) -> None:
         """Open a run of MLflow; one that is resumed goes on with its own."""
         import mlflow
         from ignite.handlers import MLflowLogger
@@ -66,31 +66,17 @@ class Mlflow(Plugin):
             run.directory.write(file.name, f"{self._run_id}\n".encode())
         else:
             self._logged = _find_points(saved)
-        trainer.add_event_handler(Events.ITERATION_STARTED, self.note_rate)
-
-    def note_rate(self) -> None:
-        """Note the learning rate, after all who may set it for the iteration."""
-        self._rate = float(self._run.optimizer.param_groups[0]["lr"])
-
-    def log_epoch(self, trainer: Engine) -> None:
-        """Log an epoch, with the rate of its last iteration."""
-        self._log("train", {"lr": self._rate}, trainer.state.epoch)
-        self.log()
 
     def log(self) -> None:
         """Log what was recorded since the last time; when resumed, what is not there yet."""
-        history = self._run.history
         if self._logger is None:
             return
-        for epoch in history.epochs[self._epochs :]:
-            self._log("train", {"loss": epoch.loss}, epoch.epoch)
-        for each in history.measurements[self._measurements :]:
-            kind = "final" if each.final else "measured"
-            self._log(f"{kind}/{each.split}", each.metrics, each.epoch)
-        self._epochs, self._measurements = len(history.epochs), len(history.measurements)
+        for prefix, epoch, values in self._run.history.points(self._read):
+            self._log(prefix, values, epoch)
+            self._read += 1
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._epochs = self._measurements = 0
+        self._read = 0
 
     def close(self, error: BaseException | None) -> None:
         is_stopped = isinstance(error, RunInterruptedError) or not isinstance(error, Exception)

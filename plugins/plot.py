@@ -1,6 +1,5 @@
 """Draws the curves of a run."""
 
-import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -80,8 +79,6 @@ class Plot(Plugin):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=self.format)
         # Two of this plugin must not draw over each other.
         stem = name if self.name == "plot" else f"{self.name}-{name}"
-        self._run.directory.write(f"{stem}.{self.format}", buffer.getvalue())
+        self._run.directory.write_figure(figure, f"{stem}.{self.format}")

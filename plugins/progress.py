@@ -20,7 +20,7 @@ class Progress(Plugin):
     on_error = "detach"
     quiet = True
     interval_s: float = option(
-        10.0, help="seconds between two lines where there is no terminal", min=0
+        10.0, help="seconds between two lines if there is no terminal", min=0
     )
 
     def attach(self, run: Run) -> None:

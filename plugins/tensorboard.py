@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 
 from ignite_threenet import ConfigError, Plugin, Run, option
 
@@ -27,41 +27,20 @@ class Tensorboard(Plugin):
             )
         self._run = run
         self._logger: TensorboardLogger | None = None
-        self._rates: dict[int, float] = {}
-        self._epochs = self._measurements = 0  # that are written
-        run.trainer.add_event_handler(Events.STARTED, self.start)
+        self._written = 0  # records of the history
         run.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.write)
         for evaluator in run.evaluators.values():
             evaluator.add_event_handler(Events.COMPLETED, self.write)
 
-    def start(self, trainer: Engine) -> None:
-        """Register what must hear of an iteration after all who may set its rate."""
-        trainer.add_event_handler(Events.ITERATION_STARTED, self.note_rate)
-
-    def note_rate(self, trainer: Engine) -> None:
-        """Note the learning rate; that of the epoch's last iteration is kept."""
-        self._rates[trainer.state.epoch] = float(self._run.optimizer.param_groups[0]["lr"])
-
     def write(self) -> None:
         """Write what was recorded since the last time; when resumed, all of it anew."""
-        history = self._run.history
-        for epoch in history.epochs[self._epochs :]:
-            self._add("train", {"loss": epoch.loss}, epoch.epoch)
-            if epoch.epoch in self._rates:
-                self._add("train", {"lr": self._rates[epoch.epoch]}, epoch.epoch)
-        for each in history.measurements[self._measurements :]:
-            kind = "final" if each.final else "measured"
-            self._add(f"{kind}/{each.split}", each.metrics, each.epoch)
-        self._epochs, self._measurements = len(history.epochs), len(history.measurements)
-
-    def state_dict(self) -> Mapping[str, Any]:
-        return {"rates": dict(self._rates)}
+        for tag, epoch, values in self._run.history.points(self._written):
+            self._add(tag, values, epoch)
+            self._written += 1
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.close(None)
-        # Empty where the plugin was detached before.
-        self._rates = dict(state.get("rates", {}))
-        self._epochs = self._measurements = 0
+        self._written = 0
 
     def close(self, error: BaseException | None) -> None:
         logger, self._logger = self._logger, None

@@ -10,7 +10,7 @@ logger = logging.getLogger("ignite_threenet")
 
 
 class LogHandler(logging.Handler):
-    """Writes to standard error, above the progress bars where there are some."""
+    """Writes to standard error, above the progress bars if there are some."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; an error in that is reported and no more."""

@@ -24,7 +24,7 @@ _EPOCHS_TO_VERIFY = 3
 
 
 def _configuration_options() -> list[click.Parameter]:
-    """Declare what a run is made from, as far as no plugin brings it."""
+    """Declare what a run is made from, without what plugins bring."""
     selection = (
         f"names of plugins, joined by commas, instead of {','.join(DEFAULT_PLUGINS)}; "
         "+NAME adds to these, no:NAME takes away, none is none"

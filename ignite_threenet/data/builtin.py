@@ -20,7 +20,7 @@ class IdxSource(DataSource):
     class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
 
     def load(self, data_dir: Path) -> Dataset:
-        """Read the files; fetch or draw them first where they are not on disk."""
+        """Read the files; fetch or draw them first if they are not on disk."""
         files = SOURCES[self.name].read(data_dir)
         splits = {"train": Split(*files.train), "test": Split(*files.test)}
         return Dataset(self.name, splits, files.sha256, self.class_names)
@@ -66,7 +66,7 @@ class Digits(IdxSource):
 
 
 class Auto(IdxSource):
-    """MNIST where it is on disk or can be downloaded, else digits, with a warning."""
+    """MNIST if it is on disk or can be downloaded, else digits, with a warning."""
 
     name = "mnist"
 

@@ -62,9 +62,9 @@ class Dataset:
 
     Attributes:
         name: its name; never ``auto``.
-        splits: ``train``, and as a rule ``test``, and ``valid`` where samples are held out.
+        splits: ``train``, and as a rule ``test``, and ``valid`` if samples are held out.
         sha256: digests of the files that it was read from, or of its tensors, by name.
-        class_names: names of the classes, in the order of the labels; empty where they have none.
+        class_names: names of the classes, in the order of the labels; empty if they have none.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Dataset:
         return 1 + max(int(split.labels.max()) for split in self.splits.values())
 
     def default_scaling(self) -> Scaling:
-        """Give what is done to the samples where nobody asks for more: pixels to [-1, 1]."""
+        """Give what is done to the samples if nobody asks for more: pixels to [-1, 1]."""
         return PIXELS_TO_UNIT if self.splits["train"].images.dtype == torch.uint8 else IDENTITY
 
     def scaling(self) -> Scaling:

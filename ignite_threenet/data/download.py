@@ -14,6 +14,7 @@ import tempfile
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -76,7 +77,7 @@ class Source:
         name: the dataset's name.
         folder: its folder in the data directory.
         fetch: puts the four files into a directory; called with the source and that directory.
-        sha256: the digests that the files must have, where they are known in advance.
+        sha256: the digests that the files must have, if they are known in advance.
     """
 
     name: str
@@ -85,7 +86,7 @@ class Source:
     sha256: Mapping[str, str] | None = None
 
     def read(self, data_dir: Path) -> CheckedFiles:
-        """Read the dataset; fetch it first where it is not complete.
+        """Read the dataset; fetch it first if it is not complete.
 
         Raises:
             UnreachableError: it is not there, and cannot be downloaded.
@@ -202,31 +203,31 @@ SOURCES = {
 
 def _any_reachable(urls: list[str]) -> bool:
     """Tell whether a server answers, within a time that also holds where name lookups hang."""
-    answered = threading.Event()
-
-    def ask(url: str) -> None:
-        request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - torchvision's URLs
-        try:
-            urllib.request.urlopen(request, timeout=_REACH_TIMEOUT_S).close()  # noqa: S310
-        except HTTPError as error:
-            error.close()  # an answer, if not a kind one
-        except (OSError, HTTPException):
-            return
-        answered.set()
-
-    threads = [threading.Thread(target=ask, args=(url,), daemon=True) for url in urls]
-    for thread in threads:
-        thread.start()
-    _wait_until(answered, threads)
-    return answered.is_set()
+    answers = [_ask(url) for url in urls]
+    try:
+        return any(each.result() for each in as_completed(answers, timeout=_REACH_TIMEOUT_S))
+    except TimeoutError:
+        return False
 
 
-def _wait_until(answered: threading.Event, threads: list[threading.Thread]) -> None:
-    """Wait for the answer, or for all threads to give up, or for the time to run out."""
-    step_s = 0.05
-    for _ in range(int(_REACH_TIMEOUT_S / step_s)):
-        if answered.wait(step_s) or not any(thread.is_alive() for thread in threads):
-            return
+def _ask(url: str) -> Future[bool]:
+    """Ask a server in a thread of its own: for those of a pool, Python would wait when it exits."""
+    answer: Future[bool] = Future()
+    thread = threading.Thread(target=lambda: answer.set_result(_answers(url)), daemon=True)
+    thread.start()
+    return answer
+
+
+def _answers(url: str) -> bool:
+    """Tell whether a server answers at all, if not kindly."""
+    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - torchvision's URLs
+    try:
+        urllib.request.urlopen(request, timeout=_REACH_TIMEOUT_S).close()  # noqa: S310
+    except HTTPError as error:
+        error.close()
+    except (OSError, HTTPException):
+        return False
+    return True
 
 
 def _remove_where_empty(*directories: Path) -> None:
@@ -250,7 +251,7 @@ def _sha256(content: bytes | bytearray) -> str:
 
 
 def _read_record(raw: Path) -> dict[str, str] | None:
-    """Read the digests recorded beside the files; None where there is no record."""
+    """Read the digests recorded beside the files; None if there is no record."""
     path = raw / RECORD_NAME
     if not path.exists():
         return None

@@ -41,7 +41,7 @@ class ImageFolderSource(DataSource):
     )
     test_share: float = option(
         0.2,
-        help="share of the images held out as the split 'test', where there is no folder test/",
+        help="share of the images held out as the split 'test', if there is no folder test/",
         min=0,
         below=1,
     )

@@ -76,11 +76,11 @@ def choose_dataset(word: str) -> Component:
 
 
 def load_data(name: str = "auto", data_dir: str | Path = "data", **options: Any) -> Dataset:
-    """Load a dataset; fetch or draw it first where it is not on disk.
+    """Load a dataset; fetch or draw it first if it is not on disk.
 
     Args:
         name: the name of an installed one: mnist, fashion-mnist, kmnist, digits, or auto, which is
-            mnist where it is on disk or can be downloaded, else digits, with a warning; or
+            mnist if it is on disk or can be downloaded, else digits, with a warning; or
             ``file.py:load``, or a folder of images.
         data_dir: directory of the datasets, in torchvision's layout: ``MNIST/raw/`` and so on.
         **options: the dataset's options.

@@ -91,7 +91,7 @@ class FileEntry:
 
     @property
     def version(self) -> str:
-        """The beginning of the SHA-256 digest of the file's content; "" where there is none."""
+        """The beginning of the SHA-256 digest of the file's content; "" if there is none."""
         try:
             return hashlib.sha256(self.path.read_bytes()).hexdigest()[:8]
         except OSError:
@@ -203,7 +203,7 @@ def _find_file(kind: str, reference: Reference, where: str) -> FileEntry:
 
 
 def _find_in_module(kind: str, reference: Reference, where: str) -> Entry:
-    """Find something by its module; its distribution is known where it has the module's name."""
+    """Find something by its module; its distribution is known if it has the module's name."""
     if find_module(reference.target) is None:
         raise UnknownNameError(f"{kind} module", reference.target, (), where)
     try:

@@ -27,7 +27,7 @@ def source_digest(value: object) -> str:
     Of what that file imports, it knows nothing.
 
     Returns:
-        The digest in hexadecimal, or "" where there is no such file.
+        The digest in hexadecimal, or "" if there is no such file.
     """
     name = str(getattr(value, "__module__", ""))
     if name in _DIGESTS:

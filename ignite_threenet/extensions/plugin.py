@@ -23,7 +23,7 @@ class Plugin:
             only shows something.
         name: the plugin's name in its run.
         distribution: the distribution that it was installed from, with its version, or "".
-        required_by: the plugin that brought it into the run, or None where the user named it.
+        required_by: the plugin that brought it into the run, or None if the user named it.
         use: the name under which it is installed, or its file, or "".
         source_digest: the SHA-256 digest of the file that it was imported from, or "".
         api: the version of this interface that it was written for.

@@ -28,10 +28,10 @@ class ChosenPlugin:
         name: its name in the run.
         cls: its class.
         distribution: the distribution with its version, or "".
-        required_by: the plugin that brought it, or None where the user named it.
-        use: the name under which it is installed, or its file; "" where the user made it of a
+        required_by: the plugin that brought it, or None if the user named it.
+        use: the name under which it is installed, or its file; "" if the user made it of a
             class that is not installed.
-        instance: the plugin itself where the user made it.
+        instance: the plugin itself if the user made it.
     """
 
     name: str
@@ -85,7 +85,7 @@ def find_plugin(
     Args:
         word: the name of an installed one, or ``file.py``, or ``file.py:Name``.
         required_by: the plugin that requires it, for the message.
-        installed: what find_plugins() gave, where it was asked already.
+        installed: what find_plugins() gave, if it was asked already.
 
     Raises:
         UnknownNameError: there is none of that name, or no such file.

@@ -35,7 +35,7 @@ def create_model(component: Component, shape: DataShape | None) -> nn.Module:
     Args:
         component: what makes it; called with its options, and with ``input_shape`` and
             ``classes`` if it accepts them.
-        shape: what the data is like; None where that is not known.
+        shape: what the data is like; None if that is not known.
 
     Raises:
         ComponentError: it raised, or gives what is no network for this data.

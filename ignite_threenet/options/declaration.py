@@ -39,7 +39,7 @@ def option(
         max: the largest number allowed.
         above: a number that must be exceeded.
         below: a number that must not be reached.
-        choices: the values allowed, where they are few.
+        choices: the values allowed, if they are few.
 
     Returns:
         A dataclass field, to be assigned to an annotated name in the class body.
@@ -62,7 +62,7 @@ class OptionSpec:
         default: its value where nobody sets it.
         help: one line of help.
         allowed: the values that it accepts, in words.
-        limits: the bounds of a number, in words; empty where there are none.
+        limits: the bounds of a number, in words; empty if there are none.
         metavar: what stands for a value in help.
         is_flag: whether it is a plain bool.
     """

@@ -135,7 +135,7 @@ def _scalar(kind: type, limits: Limits) -> _Type:
 
 
 def _parse(kind: type, text: str) -> Any:
-    """Read a scalar from text; None where it is not one."""
+    """Read a scalar from text; None if it is not one."""
     if kind is bool:
         word = text.strip().lower()
         return True if word in _TRUE else False if word in _FALSE else None
@@ -146,7 +146,7 @@ def _parse(kind: type, text: str) -> Any:
 
 
 def _cast(kind: type, value: Any) -> Any:
-    """Accept a value of the type itself, or one that means the same; None where it is not one."""
+    """Accept a value of the type itself, or one that means the same; None if it is not one."""
     if kind is float and isinstance(value, Real) and not isinstance(value, bool):
         with suppress(OverflowError):
             return float(value) if math.isfinite(float(value)) else None

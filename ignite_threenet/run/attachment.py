@@ -83,7 +83,7 @@ class Attachment:
         self._is_attached = self.failure is None
 
     def close(self, error: BaseException | None) -> None:
-        """Let the plugin release what it holds, also where it was detached since it was attached.
+        """Let the plugin release what it holds, also if it was detached since it was attached.
 
         Raises:
             PluginFailedError: it raised, and a failure of this plugin stops the run.

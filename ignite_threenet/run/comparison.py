@@ -20,7 +20,7 @@ class Comparison:
 
     Attributes:
         differences: what differs, by the part of the run: ``model``, ``optimizer``, ``history``,
-            ``random``, ``summary``, ``files``, and ``plugin NAME``. Empty lists where nothing does.
+            ``random``, ``summary``, ``files``, and ``plugin NAME``. Empty lists if nothing does.
         unchecked: what cannot be told of a plugin, by ``plugin NAME``.
     """
 

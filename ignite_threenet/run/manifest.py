@@ -166,7 +166,7 @@ def build_plan(
 
 
 def _git_commit(directory: Path) -> dict[str, Any] | None:
-    """Find the commit that the directory is at; None where there is none."""
+    """Find the commit that the directory is at; None if there is none."""
     commit = _git(directory, "rev-parse", "HEAD")
     if commit is None:
         return None

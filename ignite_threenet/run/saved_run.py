@@ -89,7 +89,7 @@ class SavedRun(NamedTuple):
 
     @property
     def iterations_in_epoch(self) -> int:
-        """Iterations done of the epoch in hand; none where it has ended."""
+        """Iterations done of the epoch in hand; none if it has ended."""
         return int(self.content["steps"]) if self.is_in_mid_epoch else 0
 
     @property

@@ -187,7 +187,7 @@ def outcome_of(run: Run) -> Outcome:
 
 
 def _attributes(plugin: Plugin) -> dict[str, Any]:
-    """Give what a plugin holds, as far as it could be saved; its options are no state."""
+    """Give what a plugin holds, if it could be saved; its options are no state."""
     options = {spec.name for spec in option_specs(type(plugin))}
     found = {}
     for name, value in vars(plugin).items():

@@ -82,7 +82,7 @@ def choose_for_script(
 def name_components(
     given: Mapping[str, str | None], recipe: ConfigFile, config: ConfigFile
 ) -> dict[str, str]:
-    """Give the words that name the model and the dataset, by kind, where something says them.
+    """Give the words that name the model and the dataset, by kind, if something says them.
 
     What is given goes over the file, and the file over the recipe.
     """

@@ -1,20 +1,17 @@
 """The directory that a run writes into."""
 
+import io
 import json
 import logging
-import os
 import re
 import shutil
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
-from filelock import FileLock, Timeout
 from torch import nn
 
 from ..errors import CheckpointError, DirectoryError
@@ -26,16 +23,18 @@ from .files import (
     naming,
     plain_names,
     read_json,
-    remove_temporaries,
     sync_file,
     write_atomically,
 )
+from .lock import DirectoryLock
 from .torch_file import encode_for_torch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 logger = logging.getLogger("ignite_threenet")
 MANIFEST, METRICS, SUMMARY = "manifest.json", "metrics.jsonl", "summary.json"
 LOCK, OWNER = ".lock", ".owner"
-_OWNER_ATTEMPTS, _OWNER_PAUSE_S = 20, 0.05
 _CHECKPOINT = re.compile(r"checkpoint-(\d{8,})\.safetensors")
 
 # Earlier versions wrote .pt, which is no longer read; the names are still a run's.
@@ -61,8 +60,7 @@ class RunDirectory:
         self._manifest: Mapping[str, Any] = {
             "versions": {"ignite_threenet": version("ignite-threenet")}
         }
-        # Held by the process, so that a dead one leaves no lock behind.
-        self._lock = FileLock(path / LOCK, timeout=0, thread_local=False)
+        self._lock = DirectoryLock(path / LOCK, path / OWNER)
 
     @classmethod
     def plan(cls, out: Path | None, dataset: str, *, force: bool = False) -> "RunDirectory":
@@ -90,7 +88,7 @@ class RunDirectory:
             return
         try:
             make_directory(self.path)
-            self._acquire_lock()
+            self._lock.acquire()
             # Again, because another run may have come and gone in between.
             check_usable(self.path, force=self._force)
             if self._force:
@@ -124,7 +122,7 @@ class RunDirectory:
             raise DirectoryError(path, "holds no run")
         directory = cls(path)
         try:
-            directory._acquire_lock()
+            directory._lock.acquire()
         except OSError as error:
             raise DirectoryError(path, f"cannot be written: {error.strerror}") from error
         listed = manifest.get("files")
@@ -133,21 +131,8 @@ class RunDirectory:
         directory._manifest = {key: manifest[key] for key in manifest if key != "files"}
         return directory
 
-    def _acquire_lock(self) -> None:
-        owner = self.path / OWNER
-        try:
-            self._lock.acquire()
-        except Timeout as error:
-            raise DirectoryError(self.path, f"is in use by {_format_owner(owner)}") from error
-        remove_temporaries(self.path)
-        # Not in the lock's own file: others may truncate it, and Windows lets nobody write there.
-        owner.write_text(f"{os.getpid()}\n", encoding="utf-8")
-
     def release(self) -> None:
         """Let other runs use the directory."""
-        if self._lock.is_locked:
-            with suppress(OSError):
-                (self.path / OWNER).unlink(missing_ok=True)
         self._lock.release()
 
     @property
@@ -189,6 +174,23 @@ class RunDirectory:
         path = self.path / name
         write_atomically(path, content)
         return path
+
+    def write_figure(self, figure: "Figure", name: str) -> Path:
+        """Write a figure of matplotlib, whole or not at all.
+
+        Args:
+            figure: the figure.
+            name: the file's name, without a directory; its ending says the kind of picture.
+
+        Returns:
+            The file's path.
+
+        Raises:
+            ValueError: name is not free, as for write(), or its ending is not a kind of picture.
+        """
+        picture = io.BytesIO()
+        figure.savefig(picture, format=Path(name).suffix.removeprefix("."))
+        return self.write(name, picture.getvalue())
 
     def write_weights(self, stem: str, model: nn.Module) -> None:
         """Write a model's weights as ``stem.pt``, for torch, and ``stem.safetensors``."""
@@ -311,15 +313,6 @@ def _remove_checkpoint(path: Path) -> None:
         path.unlink()
     except OSError as error:
         logger.warning("%s: cannot be removed: %s", path, error.strerror)
-
-
-def _format_owner(owner: Path) -> str:
-    """Name the process that uses a directory; one that has just locked it signs in a moment."""
-    for _ in range(_OWNER_ATTEMPTS):
-        with suppress(OSError, ValueError):
-            return f"process {int(owner.read_text(encoding='utf-8'))}"
-        time.sleep(_OWNER_PAUSE_S)
-    return "another process"
 
 
 def _remove_run(path: Path) -> None:

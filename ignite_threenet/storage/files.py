@@ -112,7 +112,7 @@ def _write_new(path: Path, content: bytes) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Have a renaming on the disk, where directories can be synchronized (not on Windows)."""
+    """Have a renaming on the disk, if directories can be synchronized (not on Windows)."""
     if os.name != "posix":
         return
     descriptor = os.open(directory, os.O_RDONLY)

@@ -87,7 +87,7 @@ def run_plugin(
     Args:
         plugin: the plugin.
         accuracies: what is measured, epoch by epoch, on whichever split is asked for; the last
-            one again where more is measured. The loss is 1 less the accuracy.
+            one again if more is measured. The loss is 1 less the accuracy.
         out: the run's directory; by default one that is removed when Python exits.
 
     Returns:

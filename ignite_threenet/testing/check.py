@@ -40,7 +40,7 @@ class Finding:
 
     Attributes:
         check: what was checked.
-        problems: what is wrong and what to do; empty where all is well.
+        problems: what is wrong and what to do; empty if all is well.
         note: what else is worth knowing.
         unchecked: what could not be told.
     """

@@ -13,7 +13,7 @@ def available_devices() -> list[str]:
 
 
 def select_device(name: str = "auto") -> torch.device:
-    """Choose the device: cuda, then mps, then cpu where name is ``auto``.
+    """Choose the device: cuda, then mps, then cpu if name is ``auto``.
 
     Raises:
         ConfigError: the device is not there; the message says which are.

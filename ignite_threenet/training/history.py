@@ -7,6 +7,9 @@ from typing import Any
 
 from ..options.plain import to_plain
 
+Points = tuple[str, int, Mapping[str, float]]
+"""A record's points on curves: what their names begin with, the epoch, the values by name."""
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -81,6 +84,32 @@ class History:
             "measurement": iter(self.measurements),
         }
         return [_format(kind, next(records[kind])) for kind in self._order]
+
+    def points(self, after: int = 0) -> Iterator[Points]:
+        """Give the records as points on curves: the epochs first, then the measurements.
+
+        An epoch has ``loss`` and, if it is known, ``lr`` under ``train``; a measurement has its
+        metrics under ``measured/SPLIT``, or ``final/SPLIT`` for the test of the final model.
+
+        Args:
+            after: records that are left out, the earliest ones.
+
+        Yields:
+            For each record what the names of its curves begin with, its epoch, and the values by
+            the rest of the names.
+
+        Example:
+            >>> history = History()
+            >>> history.add_measurement(Measurement("test", 3, {"accuracy": 0.5}, 0.1, final=True))
+            >>> list(history.points())
+            [('final/test', 3, {'accuracy': 0.5})]
+        """
+        epochs = self._order[:after].count("epoch")
+        for record in self.epochs[epochs:]:
+            rate = {} if record.learning_rate is None else {"lr": record.learning_rate}
+            yield "train", record.epoch, {"loss": record.loss, **rate}
+        for each in self.measurements[after - epochs :]:
+            yield f"{'final' if each.final else 'measured'}/{each.split}", each.epoch, each.metrics
 
     def state_dict(self) -> dict[str, Any]:
         """Give the records, as plain values."""

@@ -85,7 +85,7 @@ class TrackedEngine(Engine):
             iteration: iterations done.
             epoch: the epoch before the one that begins, or goes on.
             done: iterations done of that one.
-            epoch_length: iterations in an epoch, where they are known.
+            epoch_length: iterations in an epoch, if they are known.
             max_epochs: epochs in all.
         """
         self.load_state_dict(
