@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ignite.engine import Engine, Events
 from ignite_threenet_plugins.accuracy import watched_evaluator
-from torch import nn
+from torch import Tensor, nn
 
 from ignite_threenet import Plugin, Run, option
 
@@ -23,8 +23,7 @@ class Best(Plugin):
     )
 
     def attach(self, run: Run) -> None:
-        self._run = run
-        self.model: nn.Module | None = None
+        self.weights: dict[str, Any] | None = None
         self.accuracy, self.epoch = float("-inf"), 0
         evaluator: Engine = watched_evaluator(run, self.split, self, logger)
         self._listener = evaluator.add_event_handler(Events.COMPLETED, self.compare, run)
@@ -35,34 +34,39 @@ class Best(Plugin):
         accuracy = evaluator.state.metrics["accuracy"]
         if accuracy < self.accuracy or not _is_finite(run.model):
             return
-        self.model = copy.deepcopy(run.model)
+        self.weights = _copy_state(run.model)
         self.accuracy, self.epoch = accuracy, run.trainer.state.epoch
-        run.directory.write_weights(self.name, self.model)
+        run.directory.write_weights(self.name, run.model)
 
     def restore(self, run: Run) -> None:
         """Let the run end with the best model."""
         self._listener.remove()
-        if self.model is None:
+        if self.weights is None:
             logger.warning(
                 "%s: nothing was measured, so the run ends with its last model", self.name
             )
         else:
-            run.model.load_state_dict(self.model.state_dict())
+            run.model.load_state_dict(self.weights)
 
     def state_dict(self) -> Mapping[str, Any]:
-        model = dict(self.model.state_dict()) if self.model is not None else None
-        return {"model": model, "accuracy": self.accuracy, "epoch": self.epoch}
+        return {"model": self.weights, "accuracy": self.accuracy, "epoch": self.epoch}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.accuracy, self.epoch = state["accuracy"], state["epoch"]
-        if state["model"] is not None:
-            self.model = copy.deepcopy(self._run.model)
-            self.model.load_state_dict(state["model"])
+        self.weights = state["model"]
 
     def summary(self) -> Mapping[str, Any]:
-        if self.model is None:
+        if self.weights is None:
             return {}
         return {"accuracy": self.accuracy, "epoch": self.epoch, "file": f"{self.name}.pt"}
+
+
+def _copy_state(model: nn.Module) -> dict[str, Any]:
+    """Copy the tensors of a model, and what else it counts as its state; not the model itself."""
+    return {
+        name: each.detach().clone() if isinstance(each, Tensor) else copy.deepcopy(each)
+        for name, each in model.state_dict().items()
+    }
 
 
 def _is_finite(model: nn.Module) -> bool:

@@ -1,6 +1,5 @@
 """Looks for a learning rate before the training."""
 
-import copy
 import logging
 import math
 import warnings
@@ -21,7 +20,7 @@ logger = logging.getLogger("ignite_threenet.lr-finder")
 
 
 class LrFinder(Plugin):
-    """Try out learning rates on a copy of the model before the training, and suggest one."""
+    """Try out learning rates before the training, and suggest one; leaves no trace."""
 
     start_lr: float = option(1e-5, help="rate of the first iteration of the search", above=0)
     end_lr: float = option(10.0, help="rate of the last one, unless it diverges before", above=0)
@@ -45,7 +44,7 @@ class LrFinder(Plugin):
         """Search, unless this run goes on from a checkpoint."""
         if trainer.state.iteration > 0:
             return
-        with run.keep_random_state():
+        with run.keep_state():
             rates, losses = self._search(run)
         self._is_done = True
         run.directory.write_figure(self._draw(rates, losses, run), f"{self.name}.png")
@@ -73,10 +72,8 @@ class LrFinder(Plugin):
         }
 
     def _search(self, run: Run) -> tuple[list[float], list[float]]:
-        """Train a copy of all that training changes; give the rates and the smoothed losses."""
-        # Together, so that the copied optimizer has the parameters of the copied model.
-        parts = copy.deepcopy((run.model, run.optimizer, run.loss_fn))
-        model, optimizer, loss_fn = parts
+        """Train with rising rates; give the rates and the smoothed losses."""
+        optimizer = run.optimizer
         for group in optimizer.param_groups:
             # Ignite takes its first step from the optimizer's own rate.
             group["lr"] = group["initial_lr"] = self.start_lr
@@ -89,7 +86,7 @@ class LrFinder(Plugin):
             return math.inf if loss.isnan() else loss.item()
 
         autocast = torch.bfloat16 if run.config.precision == "bf16" else None
-        trainer = create_trainer(model, optimizer, loss_fn, run.device, autocast=autocast)
+        trainer = create_trainer(run.model, optimizer, run.loss_fn, run.device, autocast=autocast)
         finder = FastaiLRFinder()
         with (
             warnings.catch_warnings(),

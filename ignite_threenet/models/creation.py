@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ..data.dataset import DataShape
 from ..extensions.component import Component, choose_component
 from ..training.engines import evaluation_mode
+from ..training.kept_state import keep_state
 from ..training.optimizer import has_trainable_parameters
 from ..training.randomness import keep_random_state
 from .model import Model
@@ -50,7 +51,9 @@ def create_model(component: Component, shape: DataShape | None) -> nn.Module:
 
 
 def try_out(model: nn.Module, component: Component, shape: DataShape) -> None:
-    """Refuse a network that does not fit the data; it also gives lazy modules their shapes.
+    """Refuse a network that does not fit the data.
+
+    The network is as it was afterwards, but for lazy modules, which have their shapes then.
 
     Args:
         model: the network.
@@ -64,7 +67,12 @@ def try_out(model: nn.Module, component: Component, shape: DataShape) -> None:
     inputs = torch.zeros(_TRIED, *shape.of_sample, device=device)
 
     def apply() -> object:
-        with torch.no_grad(), evaluation_mode(model), keep_random_state(None):
+        with (
+            keep_random_state(None),
+            keep_state(model),
+            torch.no_grad(),
+            evaluation_mode(model),
+        ):
             return model(inputs)
 
     outputs = component.call(apply, {}, f"cannot take a batch of shape {tuple(inputs.shape)}")

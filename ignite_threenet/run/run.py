@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ..settings.choice import Choice, key_of
 from ..settings.choosing import choose_for_script
 from ..storage.directory import RunDirectory
 from ..training.engines import Batch, LossFunction
+from ..training.kept_state import keep_state
 from ..training.optimizer import MakeOptimizer
 from ..training.randomness import keep_random_state
 from ..training.tracked_engine import Registration, list_handlers
@@ -266,9 +267,12 @@ class Run:
         with self.attachments.measuring(), keep_random_state(loader):
             return dict(self.evaluators[split].run_anew(loader).metrics)
 
-    def keep_random_state(self) -> AbstractContextManager[None]:
-        """Put all random generators back after a block that draws from them."""
-        return keep_random_state(self.loaders["train"])
+    @contextmanager
+    def keep_state(self) -> Iterator[None]:
+        """Put the model, loss, optimizer and random generators back after a block."""
+        modules = [each for each in (self.model, self.loss_fn) if isinstance(each, nn.Module)]
+        with keep_random_state(self.loaders["train"]), keep_state(*modules, self.optimizer):
+            yield
 
     def save(self, keep: int = 2) -> Path:
         """Write a checkpoint to go on from, between two iterations; see Checkpointer.save()."""

@@ -64,13 +64,12 @@ def choose_saved(
             not know or take.
         PluginError: a plugin cannot be used.
     """
-    words = {kind: saved.config[kind] for kind in GROUPS} | dict(places or {})
+    values = _config_values(saved) | dict(places or {})
+    words = {kind: str(values.get(kind, getattr(RunConfig, kind))) for kind in GROUPS}
     _check_places(saved, words)
     wanted = name_plugins(saved) if plugins is None else plugins
     chosen = tuple(resolve_plugins(wanted, set(saved.without) & find_plugins().keys()))
-    kinds = [kind for kind in saved.components if kind not in own]
-    components = {kind: choose_component(kind, words[kind]) for kind in kinds}
-    values = _config_values(saved) | words
+    components = {kind: choose_component(kind, words[kind]) for kind in GROUPS if kind not in own}
     options = {kind: each["options"] for kind, each in saved.components.items()}
     options |= {each["name"]: each["options"] for each in saved.plugins}
     for owner in owners_of(components.values(), chosen):
@@ -202,7 +201,7 @@ def _check_places(saved: SavedRun, words: Mapping[str, str]) -> None:
     """Make sure that the files of the run's model and dataset are where they are looked for."""
     for kind in saved.components:
         place = words[kind]
-        if place == saved.config[kind] and not Reference.parse(place).is_there():
+        if place == saved.config.get(kind) and not Reference.parse(place).is_there():
             raise CheckpointError(
                 saved.path,
                 f"the {kind} {place} is no longer there; where it has moved to, --{kind} says",

@@ -29,6 +29,9 @@ def create_trainer(
 ) -> TrackedEngine:
     """Create an engine that takes one optimizer step for each batch.
 
+    Each module keeps its own mode: one that came in evaluation mode, such as a frozen BatchNorm,
+    stays so. Of a network that came in evaluation mode as a whole, all modules are trained.
+
     ``engine.state.output`` is the batch's mean loss: a scalar tensor, detached, on the device.
     Reading it with ``.item()`` makes the host wait for the device, so do that seldom.
 
@@ -69,8 +72,10 @@ def create_trainer(
     if compiled:
         differentiate = CompiledGradients(model, loss_fn, differentiate, precision)
 
+    mode = _TrainingMode(model)
+
     def train_step(engine: Engine, batch: Batch) -> Tensor:
-        model.train()
+        mode.resume()
         loss = differentiate(*_to_device(batch, device))
         optimizer.step()
         return loss
@@ -122,6 +127,28 @@ def create_evaluator(
 def _to_device(batch: Batch, device: torch.device | str) -> Batch:
     inputs, targets = batch
     return inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+
+
+class _TrainingMode:
+    """Puts a network back into training mode, but for the modules that were frozen."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        is_whole = not any(module.training for module in model.modules())
+        self._frozen = [] if is_whole else self._find_frozen()
+
+    def _find_frozen(self) -> list[nn.Module]:
+        return [module for module in self._model.modules() if not module.training]
+
+    def resume(self) -> None:
+        """Do so if the whole network is in evaluation mode; else note what is frozen."""
+        if self._model.training:
+            self._frozen = self._find_frozen()
+            return
+        self._model.train()
+        for module in self._frozen:
+            # Not by eval(), which would reach the modules below it.
+            module.training = False
 
 
 @contextmanager

@@ -26,9 +26,10 @@ def weights_of(model: nn.Module) -> Tensor:
 
 
 def average_by_hand(weights: Sequence[Tensor], decay: float = DECAY, every: int = 1) -> Tensor:
-    average, *updates = weights
-    for own in updates[every - 1 :: every]:
-        average = decay * average + (1 - decay) * own
+    average, *rest = weights
+    for count, own in enumerate(rest[every - 1 :: every]):
+        share = min(decay, (1 + count) / (10 + count))
+        average = share * average + (1 - share) * own
     return average
 
 
