@@ -26,7 +26,8 @@ from torch.optim import LBFGS, Optimizer, SparseAdam
 from torch.utils.data import DataLoader, TensorDataset
 
 from ignite_threenet import Plugin, Run, RunConfig, RunInterruptedError, ThreeNet
-from ignite_threenet.training.engines import Batch, LossFunction
+from ignite_threenet.training.engines import Batch
+from ignite_threenet.training.loss import LossFunction
 from ignite_threenet.training.optimizer import MakeOptimizer
 from ignite_threenet.training.randomness import get_random_state
 

@@ -1,7 +1,7 @@
 """The data of a run: its loaders by split, of a chosen dataset or given by a script."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -123,11 +123,21 @@ def check_loaders(loaders: Mapping[str, Iterable[Any]]) -> None:
     """Refuse loaders that a run cannot train with.
 
     Raises:
-        ConfigError: a split is unknown, or there is none to train on.
+        ConfigError: a split is unknown, there is none to train on, or a loader gives its batches
+            only once.
     """
-    for split in loaders:
+    for split, loader in loaders.items():
         if split not in SPLITS:
             raise UnknownNameError("split", split, SPLITS, where="loaders")
+        # A class of somebody's may begin anew in its __iter__; one of Python's own does not.
+        is_spent = type(loader).__module__ in ("builtins", "itertools", "_io")
+        if isinstance(loader, Iterator) and is_spent:
+            raise ConfigError(
+                f"loaders: {split!r} is a {type(loader).__name__}, which gives its batches once; "
+                "give a list, a DataLoader, or what else can be gone through in each epoch"
+            )
+        if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):
+            raise ConfigError(f"loaders: {split!r} is a {type(loader).__name__}, not iterable")
     if "train" not in loaders:
         raise ConfigError("loaders: there is none for the split 'train'")
 

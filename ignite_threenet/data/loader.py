@@ -1,7 +1,7 @@
 """Batches of a dataset, on its device."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,8 @@ class BatchLoader:
     """Batches of a split, as float32 numbers, on the device that the split is on.
 
     The split stays as it is stored, and a batch is an index into it. The last batch is smaller
-    where the batch size does not divide the number of samples.
+    if the batch size does not divide the number of samples. In a drawn order, a single sample that
+    is left over joins the batch before: batch normalization cannot train on one.
 
     Args:
         split: the samples.
@@ -54,7 +55,13 @@ class BatchLoader:
         self._scaling = scaling
 
     def __len__(self) -> int:
-        return math.ceil(len(self._labels) / self.batch_size)
+        return math.ceil(len(self._labels) / self.batch_size) - self._joins_last
+
+    @property
+    def _joins_last(self) -> bool:
+        """Whether the last sample would be a batch by itself, in training."""
+        size, samples = self.batch_size, len(self._labels)
+        return self._seed is not None and 1 < size < samples and samples % size == 1
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         epoch = self.epoch
@@ -69,9 +76,13 @@ class BatchLoader:
         self.epoch = epoch
 
     def _batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        for indices in torch.split(order.to(self._labels.device), self.batch_size):
+        for indices in self._split(order.to(self._labels.device)):
             images = self._images.index_select(0, indices)
             yield normalize(images, self._scaling), self._labels.index_select(0, indices)
+
+    def _split(self, order: Tensor) -> Sequence[Tensor]:
+        batches = list(torch.split(order, self.batch_size))
+        return [*batches[:-2], torch.cat(batches[-2:])] if self._joins_last else batches
 
     def _batches_in_stored_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         images_of_batches = torch.split(self._images, self.batch_size)

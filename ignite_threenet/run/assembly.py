@@ -13,13 +13,14 @@ from torch.optim import Optimizer
 
 from ..config import RunConfig
 from ..data.data_module import DataModule
+from ..errors import ConfigError
 from ..extensions.component import Component
 from ..models.creation import component_of, create_model, try_out
 from ..settings.choice import Choice
 from ..training.device import select_device
-from ..training.engines import Batch, LossFunction, create_evaluator, create_trainer
+from ..training.engines import Batch, create_evaluator, create_trainer
 from ..training.history import History
-from ..training.loss import create_loss
+from ..training.loss import LossFunction, create_loss, mean_of
 from ..training.optimizer import MakeOptimizer, create_optimizer
 from ..training.recorders import EpochRecorder, MeasurementRecorder
 from ..training.tracked_engine import TrackedEngine
@@ -70,6 +71,7 @@ class Parts:
         evaluators: the engines of the measurements, by split.
         history: what is measured.
         recorder: sums up the epoch in hand.
+        make_metrics: makes the metrics of an evaluator.
     """
 
     config: RunConfig
@@ -83,6 +85,7 @@ class Parts:
     evaluators: Mapping[str, TrackedEngine]
     history: History
     recorder: EpochRecorder
+    make_metrics: MakeMetrics
 
 
 def assemble(choice: Choice, given: Given) -> Parts:
@@ -103,7 +106,9 @@ def assemble(choice: Choice, given: Given) -> Parts:
     manual_seed(config.seed)
     model = _make_model(components, given, data).to(device)
     loss_fn = given.loss_fn if given.loss_fn is not None else _configured_loss(model, config)
-    optimizer = (given.make_optimizer or _configured_optimizer(config))(model)
+    if isinstance(loss_fn, nn.Module):
+        loss_fn.to(device)
+    optimizer = _make_optimizer(given, config, model, loss_fn)
     autocast = torch.bfloat16 if config.precision == "bf16" else None
     trainer = create_trainer(
         model, optimizer, loss_fn, device, autocast=autocast, compiled=config.compile
@@ -128,6 +133,7 @@ def assemble(choice: Choice, given: Given) -> Parts:
         evaluators,
         history,
         recorder,
+        make_metrics,
     )
 
 
@@ -153,15 +159,29 @@ def _configured_loss(model: nn.Module, config: RunConfig) -> LossFunction:
     return create_loss(model, config.label_smoothing)
 
 
-def _configured_optimizer(config: RunConfig) -> MakeOptimizer:
-    return lambda model: create_optimizer(model, config)
+def _make_optimizer(
+    given: Given, config: RunConfig, model: nn.Module, loss_fn: LossFunction
+) -> Optimizer:
+    """Make the optimizer of all that is trained: the model, and the loss if it has parameters."""
+    own = loss_fn if isinstance(loss_fn, nn.Module) else nn.Module()
+    trained = [each for each in own.parameters() if each.requires_grad]
+    if given.make_optimizer is None:
+        return create_optimizer(nn.ModuleList([model, own]) if trained else model, config)
+    optimizer = given.make_optimizer(model)
+    held = {id(each) for group in optimizer.param_groups for each in group["params"]}
+    if any(id(each) not in held for each in trained):
+        raise ConfigError(
+            f"optimizer: it does not train the {len(trained)} parameters of the loss "
+            f"{type(loss_fn).__name__}; give it those as well"
+        )
+    return optimizer
 
 
 def _metrics_of(
     model: nn.Module, loss_fn: LossFunction | None, device: torch.device
 ) -> MakeMetrics:
     """Give what is measured by default; the loss without smoothing."""
-    measured: Any = loss_fn if loss_fn is not None else create_loss(model)
+    measured: Any = mean_of(loss_fn if loss_fn is not None else create_loss(model))
     return lambda: {"accuracy": Accuracy(device=device), "loss": Loss(measured, device=device)}
 
 

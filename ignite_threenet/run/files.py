@@ -11,7 +11,7 @@ from ..storage.directory import METRICS, SUMMARY, RunDirectory
 from .assembly import Parts
 from .attachment import Attachments
 from .compatibility import check_data, check_versions
-from .final_model import write_final_model
+from .final_model import write_final_model, write_unfinished_model
 from .manifest import build_manifest
 from .saved_run import SavedRun
 from .summary import build_summary
@@ -102,6 +102,8 @@ class RunFiles:
                 return {}
             if error is None:
                 write_final_model(self.directory, self._parts)
+            else:
+                write_unfinished_model(self.directory, self._parts)
             return self._summarize(error, seconds)
         finally:
             self.release()

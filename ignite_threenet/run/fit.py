@@ -12,6 +12,7 @@ from ignite.utils import manual_seed
 from ..errors import CheckpointError
 from ..training.randomness import get_random_state, set_random_state
 from .assembly import Parts
+from .first_batch import measure_once
 from .saved_run import SavedRun
 
 logger = logging.getLogger("ignite_threenet")
@@ -48,6 +49,7 @@ class Fit:
         self.random_state_of_epoch: Mapping[str, Any] = {}
         trainer = parts.trainer
         trainer.add_event_handler(Events.EPOCH_STARTED, self._choose_order)
+        self._trial = trainer.add_event_handler(Events.ITERATION_STARTED, self._try_first_batch)
         trainer.add_event_handler(Events.TERMINATE_SINGLE_EPOCH, self._note_left_epoch)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, trainer.finish_pass)
         trainer.add_event_handler(Events.TERMINATE, self._finish_full_pass)
@@ -164,6 +166,11 @@ class Fit:
 
     def _choose_order(self, trainer: Engine) -> None:
         self._parts.data.set_epoch(trainer.state.epoch)
+
+    def _try_first_batch(self, trainer: Engine) -> None:
+        """Measure the batch that is to be trained on first, as a measurement would later."""
+        self._trial.remove()
+        measure_once(self._parts, "train", trainer.state.batch)  # type: ignore[arg-type]
 
     def _note_left_epoch(self, trainer: Engine, iter_counter: int) -> None:
         self.left_epoch = trainer.state.epoch

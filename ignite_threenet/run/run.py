@@ -17,8 +17,9 @@ from ..extensions.plugin import Plugin
 from ..settings.choice import Choice, key_of
 from ..settings.choosing import choose_for_script
 from ..storage.directory import RunDirectory
-from ..training.engines import Batch, LossFunction
+from ..training.engines import Batch
 from ..training.kept_state import keep_state
+from ..training.loss import LossFunction
 from ..training.optimizer import MakeOptimizer
 from ..training.randomness import keep_random_state
 from ..training.tracked_engine import Registration, list_handlers
@@ -27,7 +28,9 @@ from .attachment import Attachments
 from .checkpointing import Checkpointer
 from .compatibility import check_components, check_kinds, check_plugins, merge_changes
 from .files import RunFiles
+from .first_batch import try_loaders
 from .fit import Fit
+from .fixed import FixedAttributes
 from .manifest import build_plan, flat_options
 from .request import check_request
 from .saved_choice import choose_for_resume
@@ -38,7 +41,7 @@ watcher: ContextVar[Callable[["Run"], object]] = ContextVar("watcher", default=l
 """Called with each Run that has been made: so verify-resume looks on at the command line."""
 
 
-class Run:
+class Run(FixedAttributes):
     """One training run.
 
     Args:
@@ -311,6 +314,7 @@ class Run:
         start = time.perf_counter() - self._parts.data.loading_s
         error: BaseException | None = None
         try:
+            try_loaders(self._parts)
             self._files.begin()
             self._fit.run()
             self._test()

@@ -34,13 +34,16 @@ class CompiledGradients:
         fallback: Callable[[Tensor, Tensor], Tensor],
         precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
+        objective = _Objective(model, loss_fn)
+
         def compute_loss(parameters: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
             with precision():
-                return loss_fn(functional_call(model, parameters, (inputs,)), targets)
+                loss: Tensor = functional_call(objective, parameters, (inputs, targets))
+                return loss
 
         # A shape is compiled for itself: there are two, that of the last batch being smaller.
         self._compute = torch.compile(grad_and_value(compute_loss), dynamic=False)
-        self._parameters = dict(model.named_parameters())
+        self._parameters = dict(objective.named_parameters())
         self._fallback = fallback
         self._is_compiled = False
         self._falls_back = False
@@ -78,6 +81,19 @@ class CompiledGradients:
             gradients, loss = self._compute(values, inputs, targets)
         for name, parameter in parameters.items():
             parameter.grad = _laid_out_as(parameter, gradients[name])
+        return loss
+
+
+class _Objective(nn.Module):
+    """The loss of a batch as one module, so that a loss's own parameters are trained, too."""
+
+    def __init__(self, model: nn.Module, loss_fn: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.loss_fn = loss_fn
+
+    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        loss: Tensor = self.loss_fn(self.model(inputs), targets)
         return loss
 
 

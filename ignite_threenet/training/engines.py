@@ -11,11 +11,15 @@ from ignite.metrics import Metric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..errors import ConfigError, DataError
 from .compilation import CompiledGradients
+from .loss import LossFunction, check_loss, mean_of
 from .tracked_engine import TrackedEngine
 
 Batch = tuple[Tensor, Tensor]
-LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+# Parts of a batch that a message names.
+_MOST_DESCRIBED = 4
 
 
 def create_trainer(
@@ -38,7 +42,8 @@ def create_trainer(
     Args:
         model: the network, already on the device.
         optimizer: the optimizer of its parameters.
-        loss_fn: takes the model's output and the targets, returns a scalar.
+        loss_fn: takes the model's output and the targets, returns a scalar. One that says
+            ``reduction="sum"`` is differentiated as it is, and reported as a mean.
         device: where the batches go.
         autocast: the dtype in which torch.autocast computes what it deems safe, such as matrix
             products; None for the dtypes of the tensors themselves.
@@ -46,7 +51,11 @@ def create_trainer(
             less time in each iteration. What cannot be compiled runs as it is, with a warning.
 
     Returns:
-        An engine for any iterable of ``(inputs, targets)``.
+        An engine for any iterable of ``(inputs, targets)``, two tensors. Targets that are integers
+        become int64.
+
+    Raises:
+        ConfigError: loss_fn gives a loss for each sample.
 
     Example:
         >>> model = nn.Linear(4, 2)
@@ -57,6 +66,8 @@ def create_trainer(
         >>> state.iteration, state.output.shape
         (10, torch.Size([]))
     """
+    check_loss(loss_fn)
+    is_sum = mean_of(loss_fn) is not loss_fn
     if autocast is None:
         precision: Callable[[], AbstractContextManager[Any]] = nullcontext
     else:
@@ -66,6 +77,8 @@ def create_trainer(
         optimizer.zero_grad()
         with precision():
             loss = loss_fn(model(inputs), targets)
+        if loss.dim() > 0:
+            raise ConfigError(f"loss_fn: gives {tuple(loss.shape)}; expected a single number")
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
@@ -76,9 +89,14 @@ def create_trainer(
 
     def train_step(engine: Engine, batch: Batch) -> Tensor:
         mode.resume()
-        loss = differentiate(*_to_device(batch, device))
-        optimizer.step()
-        return loss
+        inputs, targets = _to_device(batch, device, "trainer")
+        try:
+            loss = differentiate(inputs, targets)
+            optimizer.step()
+        except Exception as error:
+            error.add_note(_describe_place(engine, inputs, targets))
+            raise
+        return loss / len(targets) if is_sum else loss
 
     return TrackedEngine(train_step, name="trainer")
 
@@ -115,7 +133,7 @@ def create_evaluator(
 
     def evaluation_step(engine: Engine, batch: Batch) -> Batch:
         with evaluation_mode(model), torch.no_grad():
-            inputs, targets = _to_device(batch, device)
+            inputs, targets = _to_device(batch, device, name)
             return model(inputs), targets
 
     engine = TrackedEngine(evaluation_step, name=name)
@@ -124,9 +142,41 @@ def create_evaluator(
     return engine
 
 
-def _to_device(batch: Batch, device: torch.device | str) -> Batch:
-    inputs, targets = batch
-    return inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+def _to_device(batch: Batch, device: torch.device | str, engine: str) -> Batch:
+    """Check that a batch is a pair of tensors, and put them on the device."""
+    is_pair = isinstance(batch, list | tuple) and len(batch) == 2
+    if not (is_pair and all(isinstance(each, Tensor) for each in batch)):
+        expected = "expected (inputs, targets), two tensors"
+        raise DataError(f"{engine}: a batch is {describe(batch)}; {expected}")
+    inputs, targets = (each.to(device, non_blocking=True) for each in batch)
+    is_integer = not (targets.is_floating_point() or targets.is_complex())
+    if is_integer and targets.dtype not in (torch.int64, torch.bool):
+        # Losses take classes as int64 alone.
+        targets = targets.long()
+    return inputs, targets
+
+
+def describe(value: object) -> str:
+    """Say what a batch, or something in its place, is and holds."""
+    match value:
+        case Tensor():
+            return f"a tensor {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+        case list() | tuple():
+            what = ", ".join(describe(each) for each in value[:_MOST_DESCRIBED])
+            more = ", ..." if len(value) > _MOST_DESCRIBED else ""
+            return f"a {type(value).__name__} of {len(value)} ({what}{more})"
+        case Mapping():
+            return f"a {type(value).__name__} with the keys {', '.join(map(str, value))}"
+        case _:
+            return f"of the type {type(value).__name__}"
+
+
+def _describe_place(engine: Engine, inputs: Tensor, targets: Tensor) -> str:
+    """Say at which batch something went wrong, for whoever reads the error."""
+    return (
+        f"in epoch {engine.state.epoch}, iteration {engine.state.iteration}, with the batch "
+        f"{describe(inputs)}, {describe(targets)}"
+    )
 
 
 class _TrainingMode:

@@ -1,8 +1,34 @@
 """The losses that a run trains by."""
 
-from torch import nn
+from collections.abc import Callable
 
-from .engines import LossFunction
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""What takes a model's outputs and the targets, and gives a scalar."""
+
+
+def check_loss(loss_fn: LossFunction) -> None:
+    """Refuse a loss that gives a number for each sample.
+
+    Raises:
+        ConfigError: it says ``reduction="none"``.
+    """
+    if getattr(loss_fn, "reduction", None) == "none":
+        name = type(loss_fn).__name__
+        raise ConfigError(
+            f"loss_fn: {name} gives a loss for each sample, by reduction='none'; expected 'mean' "
+            "or 'sum'"
+        )
+
+
+def mean_of(loss_fn: LossFunction) -> LossFunction:
+    """Let a loss that says ``reduction="sum"`` give the mean over the samples of a batch."""
+    if getattr(loss_fn, "reduction", None) != "sum":
+        return loss_fn
+    return lambda outputs, targets: loss_fn(outputs, targets) / len(targets)
 
 
 def create_loss(model: nn.Module, smoothing: float = 0.0) -> LossFunction:

@@ -133,10 +133,32 @@ def test_a_batch_is_images_of_the_stored_shape_and_their_labels() -> None:
     assert images.shape == (4, 1, 28, 28)
 
 
+@pytest.mark.parametrize(
+    ("count", "batch_size", "trained", "measured"),
+    [
+        (5, 4, [5], [4, 1]),
+        (9, 4, [4, 5], [4, 4, 1]),
+        (257, 256, [257], [256, 1]),
+        (3, 1, [1, 1, 1], [1, 1, 1]),
+        (1, 4, [1], [1]),
+    ],
+)
+def test_a_single_sample_that_is_left_over_is_not_trained_on_by_itself(
+    count: int, batch_size: int, trained: list[int], measured: list[int]
+) -> None:
+    for seed, sizes in ((0, trained), (None, measured)):
+        loader = BatchLoader(numbered(count), batch_size, seed)
+        batches = [labels for _, labels in loader]
+
+        assert [len(labels) for labels in batches] == sizes
+        assert len(loader) == len(sizes)
+        assert sorted(torch.cat(batches).tolist()) == list(range(count))
+
+
 @pytest.mark.parametrize("seed", [None, 0])
 @pytest.mark.parametrize(
     ("count", "batch_size", "sizes"),
-    [(12, 4, [4, 4, 4]), (10, 4, [4, 4, 2]), (5, 4, [4, 1]), (3, 4, [3]), (4, 4, [4])],
+    [(12, 4, [4, 4, 4]), (10, 4, [4, 4, 2]), (6, 4, [4, 2]), (3, 4, [3]), (4, 4, [4])],
 )
 def test_the_last_batch_is_smaller_where_the_samples_do_not_fill_it(
     count: int, batch_size: int, sizes: list[int], seed: int | None

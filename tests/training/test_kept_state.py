@@ -60,7 +60,7 @@ class Counting(nn.Module):
         self.seen.add(self.calls)
         self.array += 1
         self.tensor += 1
-        self.total += 1
+        self.get_buffer("total").add_(1)
         self.maybe = inputs.mean()
         self.more = "an attribute that was not there"
         self.nested["deep"][0].append(1)
@@ -189,16 +189,15 @@ def test_an_optimizer_is_put_back_with_its_network(kind: type[torch.optim.Optimi
 
 
 def test_two_layers_that_share_a_weight_share_it_afterwards() -> None:
-    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
-    model[1].weight = model[0].weight
-    weight = model[0].weight
+    one, other = nn.Linear(3, 3), nn.Linear(3, 3)
+    weight = other.weight = one.weight
 
-    with keep_state(model), torch.no_grad():
-        weight.fill_(7)
-        model[1].weight = nn.Parameter(torch.zeros(3, 3))
+    with keep_state(nn.Sequential(one, other)), torch.no_grad():
+        nn.init.constant_(weight, 7)
+        other.weight = nn.Parameter(torch.zeros(3, 3))
 
-    assert model[0].weight is weight
-    assert model[1].weight is weight
+    assert one.weight is weight
+    assert other.weight is weight
     assert not (weight == 7).any()
 
 

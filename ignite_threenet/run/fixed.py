@@ -1,0 +1,26 @@
+"""Attributes of a run that can be read and used, but not replaced."""
+
+from typing import Any
+
+# Another one in its place would not be used; by what each is made instead.
+_FIXED = {
+    "model": "Run(model=...)",
+    "optimizer": "Run(optimizer=...); its param_groups can be changed",
+    "loss_fn": "Run(loss_fn=...)",
+    "loaders": "Run(loaders=...)",
+    "evaluators": "Run(metrics=...)",
+    **dict.fromkeys(("trainer", "config", "device", "history", "recorder"), "Run()"),
+}
+
+
+class FixedAttributes:
+    """Lets what a run was put together from be set once.
+
+    Raises:
+        AttributeError: another one is to be put in its place; the message says how it is made.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FIXED and name in vars(self):
+            raise AttributeError(f"run.{name} cannot be replaced; it is made by {_FIXED[name]}")
+        super().__setattr__(name, value)
