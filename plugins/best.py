@@ -19,13 +19,16 @@ class Best(Plugin):
 
     requires = ("accuracy",)
     split: Literal["train", "valid", "test"] | None = option(
-        None, help="split whose accuracy counts; by default the one that 'accuracy' measures"
+        None,
+        help="split whose accuracy counts; by default valid if it is measured, else what "
+        "'accuracy' measures",
     )
 
     def attach(self, run: Run) -> None:
         self.weights: dict[str, Any] | None = None
         self.accuracy, self.epoch = float("-inf"), 0
-        evaluator: Engine = watched_evaluator(run, self.split, self, logger)
+        evaluator: Engine = watched_evaluator(run, self.split, f"{self.name}.split")
+        self._split = next(key for key, each in run.evaluators.items() if each is evaluator)
         self._listener = evaluator.add_event_handler(Events.COMPLETED, self.compare, run)
         run.trainer.add_event_handler(Events.COMPLETED, self.restore, run)
 
@@ -58,7 +61,12 @@ class Best(Plugin):
     def summary(self) -> Mapping[str, Any]:
         if self.weights is None:
             return {}
-        return {"accuracy": self.accuracy, "epoch": self.epoch, "file": f"{self.name}.pt"}
+        return {
+            "accuracy": self.accuracy,
+            "epoch": self.epoch,
+            "split": self._split,
+            "file": f"{self.name}.pt",
+        }
 
 
 def _copy_state(model: nn.Module) -> dict[str, Any]:

@@ -24,7 +24,9 @@ class EarlyStop(Plugin):
     requires = ("accuracy",)
     changes_training = True
     split: Literal["train", "valid", "test"] | None = option(
-        None, help="split whose accuracy counts; by default the one that 'accuracy' measures"
+        None,
+        help="split whose accuracy counts; by default valid if it is measured, else what "
+        "'accuracy' measures",
     )
     patience: int = option(5, help="measurements without improvement before the end", min=1)
     min_delta: float = option(
@@ -37,7 +39,7 @@ class EarlyStop(Plugin):
     def attach(self, run: Run) -> None:
         self._run = run
         self.stopped_epoch: int | None = None
-        evaluator: Engine = watched_evaluator(run, self.split, self, logger)
+        evaluator: Engine = watched_evaluator(run, self.split, f"{self.name}.split")
         # Cumulative: small steps that add up to more than min_delta are an improvement.
         self._stopping = EarlyStopping(
             self.patience, _score, run.trainer, threshold=self.min_delta, cumulative=True

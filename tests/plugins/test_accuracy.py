@@ -7,9 +7,11 @@ import torch
 from helpers import make_run, train_until
 from ignite.engine import Events
 from ignite_threenet_plugins.accuracy import Accuracy
+from ignite_threenet_plugins.best import Best
+from ignite_threenet_plugins.early_stop import EarlyStop
 from torch.utils.data import DataLoader, TensorDataset
 
-from ignite_threenet import ConfigError, OptionError, Run
+from ignite_threenet import ConfigError, OptionError, Plugin, Run
 from ignite_threenet.testing import run_plugin, tiny_loaders
 
 
@@ -38,7 +40,23 @@ def test_measures_every_few_epochs_and_the_last_one_once(
 def test_measures_the_training_set_every_20_epochs_by_default() -> None:
     accuracy = Accuracy()
 
-    assert (accuracy.every, accuracy.split) == (20, "train")
+    assert (accuracy.every, accuracy.split) == (20, None)
+
+
+def test_measures_what_is_held_out_after_each_epoch_by_default() -> None:
+    run = make_run("accuracy")
+    run.train()
+
+    measured = [(each.split, each.epoch) for each in run.history.measurements if not each.final]
+    assert measured == [("valid", 1), ("valid", 2), ("valid", 3), ("train", 3)]
+
+
+def test_measures_no_split_twice_that_somebody_has_measured() -> None:
+    run = make_run("first=accuracy", "accuracy", "best")
+    run.train()
+
+    measured = [(each.split, each.epoch) for each in run.history.measurements if not each.final]
+    assert measured == [("valid", 1), ("valid", 2), ("valid", 3), ("train", 3)]
 
 
 @pytest.mark.parametrize("event", [Events.ITERATION_COMPLETED(once=11), Events.EPOCH_COMPLETED])
@@ -90,6 +108,67 @@ def test_refuses_a_split_that_the_run_does_not_have() -> None:
     assert str(caught.value) == "accuracy.split: this run has no split 'valid', only train, test"
 
 
+# Who watches it
+
+
+class Elsewhere(Plugin):
+    """Stands in for the plugin, and has no split to choose."""
+
+    name = "accuracy"
+
+    def attach(self, run: Run) -> None:
+        run.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: run.evaluate("train"))
+
+
+def watched_by(plugin: Plugin, run: Run) -> list[str]:
+    """Name the engines that a plugin listens to, but for the trainer."""
+    engines = dict.fromkeys(each.engine for each in run.registrations if each.owner == plugin.name)
+    return [name for name in engines if name != "trainer"]
+
+
+@pytest.mark.parametrize("watcher", [Best, EarlyStop])
+@pytest.mark.parametrize(
+    ("measured", "own", "watched"),
+    [
+        (None, None, "valid"),
+        ("train", None, "train"),
+        ("valid", None, "valid"),
+        ("train", "valid", "valid"),
+        ("valid", "test", "test"),
+    ],
+)
+def test_its_split_is_watched_unless_another_is_chosen_and_that_is_measured(
+    caplog: pytest.LogCaptureFixture, watcher: Any, measured: Any, own: str | None, watched: str
+) -> None:
+    plugin = watcher(split=own)
+    run = make_run(Accuracy(split=measured), plugin)
+    run.train()
+
+    assert watched_by(plugin, run) == [f"evaluators[{watched}]"]
+    assert any(each.split == watched and not each.final for each in run.history.measurements)
+    assert not [each for each in caplog.messages if "measure" in each]
+
+
+def test_a_watched_split_that_only_another_watches_is_nobodys_default() -> None:
+    loaders = {split: each for split, each in tiny_loaders().items() if split != "valid"}
+    best = Best()
+    run = make_run("accuracy", EarlyStop(split="test"), best, loaders=loaders)
+
+    assert watched_by(best, run) == ["evaluators[train]"]
+
+
+@pytest.mark.parametrize("watcher", [Best, EarlyStop])
+@pytest.mark.parametrize(("own", "watched"), [(None, "train"), ("test", "test")])
+def test_another_one_may_measure_whatever_is_watched(
+    caplog: pytest.LogCaptureFixture, watcher: Any, own: str | None, watched: str
+) -> None:
+    plugin = watcher(split=own)
+    run = make_run(Elsewhere(), plugin)
+
+    assert watched_by(plugin, run) == [f"evaluators[{watched}]"]
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("options", [{"every": 0}, {"every": -1}, {"split": "dev"}])
 def test_refuses_options_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
@@ -128,7 +207,6 @@ def test_the_epoch_that_was_measured_last_is_remembered() -> None:
 
     other.load_state_dict(accuracy.state_dict())
 
-    fresh.trainer.state.epoch = 4
-    other.measure_last(fresh.trainer, fresh)
-    assert accuracy.state_dict() == {"measured_epoch": 4}
+    fresh.trainer.state.iteration = accuracy.state_dict()["measured_at"]["train"]
+    other.measure(fresh.trainer, fresh, "train")
     assert measured_epochs(fresh) == []

@@ -189,13 +189,23 @@ def test_the_best_model_survives_a_run_that_diverges() -> None:
     summary = read_summary(experiment.run)
     assert experiment.epoch_of_file == 1
     assert summary["status"] == "diverged"
-    assert summary["plugins"]["best"] == {"accuracy": 0.1, "epoch": 1, "file": "best.pt"}
+    assert summary["plugins"]["best"] == {
+        "accuracy": 0.1,
+        "epoch": 1,
+        "split": "train",
+        "file": "best.pt",
+    }
 
 
 def test_the_summary_says_which_model_was_kept() -> None:
     summary = make_experiment(0.1, 0.3, 0.2).run.train()
 
-    assert summary["plugins"]["best"] == {"accuracy": 0.3, "epoch": 2, "file": "best.pt"}
+    assert summary["plugins"]["best"] == {
+        "accuracy": 0.3,
+        "epoch": 2,
+        "split": "train",
+        "file": "best.pt",
+    }
     assert "best.pt" in summary["files"]
 
 
@@ -217,25 +227,50 @@ def test_the_final_test_changes_nothing() -> None:
     assert experiment.epoch_of_file == 2
 
 
+class MeasuresTest(Plugin):
+    """Measures the test split after each epoch."""
+
+    def attach(self, run: Run) -> None:
+        run.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: run.evaluate("test"))
+
+
+class StandsIn(MeasuresTest):
+    """Does so in the place of the plugin 'accuracy'."""
+
+    name = "accuracy"
+
+
 def test_can_watch_a_split_that_somebody_else_measures() -> None:
     diary = Diary()
     scores = make_scores(0.1, 0.3, 0.2, 0.0, split="test")
-    run = make_run(diary, scores, Accuracy(every=1), Best(split="test"))
-    run.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: run.evaluate("test"))
+    run = make_run(
+        diary, scores, MeasuresTest(), Accuracy(every=1, split="train"), Best(split="test")
+    )
     run.train()
 
     assert Experiment(run, diary).epoch_of_model == 2
+    assert len([each for each in run.history.measurements if each.split == "test"]) == 4
+
+
+def test_what_is_held_out_is_watched_by_default() -> None:
+    diary = Diary()
+    run = make_run(diary, make_scores(0.1, 0.3, 0.2, split="valid"), "best")
+    summary = run.train()
+
+    assert Experiment(run, diary).epoch_of_model == 2
+    assert summary["plugins"]["best"]["split"] == "valid"
 
 
 def test_warns_where_nothing_was_measured_and_leaves_the_last_model(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    experiment = make_experiment(0.1, 0.3, 0.2, best=Best(split="test"))
-    summary = experiment.run.train()
+    diary = Diary()
+    run = make_run(diary, StandsIn(), Best(split="valid"))
+    experiment = Experiment(run, diary)
+    summary = run.train()
 
     messages = [each.getMessage() for each in caplog.records if each.name == "ignite_threenet.best"]
     assert messages == [
-        "best: watches 'test', which 'accuracy' does not measure",
         "best: nothing was measured, so the run ends with its last model",
     ]
     assert experiment.epoch_of_model == 3
@@ -262,7 +297,7 @@ def test_the_file_is_written_for_the_cpu() -> None:
 @pytest.mark.parametrize(("scores", "epoch"), [((0.3, 0.1, 0.2), 1), ((0.1, 0.2, 0.3), 3)])
 def test_a_resumed_run_remembers_the_best_model(scores: tuple[float, ...], epoch: int) -> None:
     def plugins() -> list[str | Plugin]:
-        return [diary, make_scores(*scores), Accuracy(every=1), "best", "checkpoint"]
+        return [diary, make_scores(*scores), Accuracy(every=1, split="train"), "best", "checkpoint"]
 
     diary = Diary()
     run = train_until(make_run(*plugins()), Events.EPOCH_COMPLETED(once=2))
@@ -274,7 +309,12 @@ def test_a_resumed_run_remembers_the_best_model(scores: tuple[float, ...], epoch
     experiment = Experiment(resumed, diary)
     assert experiment.epoch_of_model == epoch
     assert experiment.epoch_of_file == epoch
-    assert summary["plugins"]["best"] == {"accuracy": 0.3, "epoch": epoch, "file": "best.pt"}
+    assert summary["plugins"]["best"] == {
+        "accuracy": 0.3,
+        "epoch": epoch,
+        "split": "train",
+        "file": "best.pt",
+    }
 
 
 def test_where_nothing_was_measured_there_is_no_model_to_remember() -> None:

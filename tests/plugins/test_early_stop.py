@@ -110,7 +110,7 @@ def test_a_run_that_reaches_its_last_epoch_was_not_stopped(accuracies: tuple[flo
 
 
 def test_a_run_that_another_one_ends_was_not_stopped() -> None:
-    run = make_run(make_scores(0.5, 0.4), Accuracy(every=1), EarlyStop(patience=1))
+    run = make_run(make_scores(0.5, 0.4), Accuracy(every=1, split="train"), EarlyStop(patience=1))
     # In mid-epoch, so that `accuracy` measures once more.
     event = Events.ITERATION_COMPLETED(once=6)
     run.trainer.add_event_handler(event, lambda: run.trainer.terminate())
@@ -130,14 +130,21 @@ def test_follows_the_split_that_accuracy_measures_and_not_the_final_test() -> No
     assert early_stop.state_dict()["counter"] == 0
 
 
-def test_can_watch_a_split_that_somebody_else_measures(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_split_that_is_watched_is_measured() -> None:
     scores = make_scores(0.3, 0.2, 0.0, split="test")
-    run = make_run(scores, EarlyStop(split="test", patience=1))
-    run.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: run.evaluate("test"))
+    accuracy = Accuracy(every=1, split="train")
+    run = make_run(scores, accuracy, EarlyStop(split="test", patience=1), epochs=9)
     run.train()
 
     assert last_epoch(run) == 2
-    assert "early-stop: watches 'test', which 'accuracy' does not measure" in caplog.messages
+
+
+def test_what_is_held_out_is_watched_by_default() -> None:
+    scores = make_scores(0.3, 0.2, 0.1, split="valid")
+    run = make_run(scores, "accuracy", EarlyStop(patience=1), epochs=9)
+    run.train()
+
+    assert last_epoch(run) == 2
 
 
 def test_refuses_a_split_that_the_run_does_not_have() -> None:
@@ -154,7 +161,7 @@ def test_refuses_options_out_of_range(options: dict[str, Any]) -> None:
 
 def test_a_resumed_run_goes_on_counting() -> None:
     def plugins() -> list[Plugin]:
-        scores, accuracy = make_scores(0.5, 0.4, 0.45), Accuracy(every=1)
+        scores, accuracy = make_scores(0.5, 0.4, 0.45), Accuracy(every=1, split="train")
         return [scores, accuracy, EarlyStop(patience=2), Checkpoint()]
 
     run = train_until(make_run(*plugins(), epochs=9), Events.EPOCH_COMPLETED(once=2))
@@ -166,7 +173,7 @@ def test_a_resumed_run_goes_on_counting() -> None:
 
 def test_a_run_killed_when_it_was_about_to_end_ends_when_it_is_resumed() -> None:
     def plugins() -> list[Plugin]:
-        scores, accuracy = make_scores(0.5, 0.4), Accuracy(every=1)
+        scores, accuracy = make_scores(0.5, 0.4), Accuracy(every=1, split="train")
         return [scores, accuracy, EarlyStop(patience=1), Checkpoint(seconds=0)]
 
     run = make_run(*plugins(), Killed(), epochs=9)
@@ -181,7 +188,13 @@ def test_a_run_killed_when_it_was_about_to_end_ends_when_it_is_resumed() -> None
 
 def stopped_at_2_of_9() -> Run:
     run = make_run(
-        *(make_scores(0.5, 0.4), Accuracy(every=1), EarlyStop(patience=1), Checkpoint()), epochs=9
+        *(
+            make_scores(0.5, 0.4),
+            Accuracy(every=1, split="train"),
+            EarlyStop(patience=1),
+            Checkpoint(),
+        ),
+        epochs=9,
     )
     run.train()
     return run
@@ -191,7 +204,12 @@ def test_a_run_that_was_stopped_stays_so_where_no_more_epochs_are_wanted() -> No
     run = stopped_at_2_of_9()
     # As if it had been killed before it was summed up, and after it was saved.
     (run.directory.path / "summary.json").unlink()
-    plugins = [make_scores(0.5, 0.4), Accuracy(every=1), EarlyStop(patience=1), Checkpoint()]
+    plugins = [
+        make_scores(0.5, 0.4),
+        Accuracy(every=1, split="train"),
+        EarlyStop(patience=1),
+        Checkpoint(),
+    ]
     resumed = Run.resume(run.directory.path, plugins=plugins, loaders=run.loaders)
     trained: list[int] = []
     resumed.trainer.add_event_handler(
@@ -207,7 +225,7 @@ def test_a_run_that_was_stopped_stays_so_where_no_more_epochs_are_wanted() -> No
 
 def test_a_run_that_was_stopped_is_saved_where_it_ended() -> None:
     run = make_run(
-        *(make_scores(0.5, 0.4), Accuracy(every=1), EarlyStop(patience=1)),
+        *(make_scores(0.5, 0.4), Accuracy(every=1, split="train"), EarlyStop(patience=1)),
         *(Checkpoint(every=9, seconds=1e6),),
         epochs=9,
     )
@@ -232,7 +250,12 @@ def test_a_run_that_was_stopped_trains_on_where_more_epochs_are_wanted(
     accuracies: tuple[float, ...], epoch: int, best: float
 ) -> None:
     run = stopped_at_2_of_9()
-    plugins = [make_scores(*accuracies), Accuracy(every=1), EarlyStop(patience=1), Checkpoint()]
+    plugins = [
+        make_scores(*accuracies),
+        Accuracy(every=1, split="train"),
+        EarlyStop(patience=1),
+        Checkpoint(),
+    ]
     resumed = Run.resume(run.directory.path, epochs=10, plugins=plugins, loaders=run.loaders)
 
     summary = resumed.train()
@@ -244,7 +267,7 @@ def test_a_run_that_was_stopped_trains_on_where_more_epochs_are_wanted(
 def test_a_run_that_trains_on_to_its_last_epoch_was_not_stopped() -> None:
     run = stopped_at_2_of_9()
     scores = make_scores(0.5, 0.4, *(0.5 + index / 100 for index in range(1, 9)))
-    plugins = [scores, Accuracy(every=1), EarlyStop(patience=1), Checkpoint()]
+    plugins = [scores, Accuracy(every=1, split="train"), EarlyStop(patience=1), Checkpoint()]
     resumed = Run.resume(run.directory.path, epochs=10, plugins=plugins, loaders=run.loaders)
 
     summary = resumed.train()
@@ -255,7 +278,7 @@ def test_a_run_that_trains_on_to_its_last_epoch_was_not_stopped() -> None:
 
 def test_taking_its_state_back_ends_nothing() -> None:
     stopped = stopped_at_2_of_9().plugins["early-stop"].state_dict()
-    run = make_run(Accuracy(every=1), EarlyStop(patience=1), out=Path("other"))
+    run = make_run(Accuracy(every=1, split="train"), EarlyStop(patience=1), out=Path("other"))
 
     run.plugins["early-stop"].load_state_dict(stopped)
 
