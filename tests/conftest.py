@@ -3,7 +3,9 @@
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from torch import Tensor
 from ignite_threenet import RunConfig
 from ignite_threenet.data import download as sources
 from ignite_threenet.data.idx import TRAIN_IMAGES
+from ignite_threenet.testing import tiny_loaders
 from ignite_threenet.testing.fixtures import InstallDistribution, install_distribution, run_cli
 
 __all__ = ["InstallDistribution", "install_distribution", "run_cli"]
@@ -58,18 +61,36 @@ def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def without_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Capture and differentiate as ever, but spare the tests the making of machine code."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+
+
+def written_modules() -> list[str]:
+    """Name the imported modules that tests have written: files, and distributions of acme's."""
+    prefixes = ("acme", "ignite_threenet_file_")
+    return sorted(name for name in sys.modules if name.startswith(prefixes))
+
+
+@pytest.fixture
+def forget_written_modules() -> Iterator[None]:
+    """Import nothing that another test has written, and leave nothing to the next one."""
+
+    def forget() -> None:
+        for name in written_modules():
+            del sys.modules[name]
+
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture
 def make_batches() -> MakeBatches:
-    """Make batches of an easy task: one of ten pixels is bright, and says the class."""
+    """Make batches of the easy task of tiny_loaders(), as many of whatever size."""
 
     def make(count: int = 4, batch_size: int = 16, seed: int = 0) -> Batches:
-        generator = torch.Generator().manual_seed(seed)
-        batches = []
-        for _ in range(count):
-            labels = torch.randint(10, (batch_size,), generator=generator)
-            images = torch.rand(batch_size, 784, generator=generator)
-            images[torch.arange(batch_size), labels] = 10.0
-            batches.append((images, labels))
-        return batches
+        return tiny_loaders(count, batch_size, seed)["train"]
 
     return make
 
@@ -116,7 +137,7 @@ def write_files(page: str) -> None:
 
 
 @pytest.fixture
-def own_parts() -> None:
+def own_components() -> None:
     """Write the networks and datasets that the documentation shows: net.py, pets/ and others."""
     page = Path(__file__).parents[1] / "docs" / "models-and-datasets.md"
     write_files(page.read_text(encoding="utf-8"))

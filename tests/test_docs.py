@@ -55,11 +55,12 @@ def test_the_guides_first_plugin_runs_from_a_file(run_cli: RunCli, small_digits:
     assert "digits: 3 epochs" in ran.stdout
 
 
-def test_the_guides_configuration_is_accepted(run_cli: RunCli) -> None:
+def test_the_guides_configuration_is_accepted(run_cli: RunCli, small_digits: None) -> None:
     (config,) = [block for block in TOML_BLOCKS if "run.toml" in block]
     Path("run.toml").write_text(config)
 
-    result = run_cli("run", "--config", "run.toml", "--dry-run", "--dataset", "digits")
+    of_few_digits = ("--dataset", "digits", "--valid-size", "100")
+    result = run_cli("run", "--config", "run.toml", "--dry-run", *of_few_digits)
 
     assert result.exit_code == 0, result.stderr
     assert all(tomllib.loads(block) for block in TOML_BLOCKS)
@@ -72,7 +73,7 @@ def run_commands(page: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("words", run_commands(PARTS_GUIDE), ids=" ".join)
 def test_the_commands_on_models_and_datasets_train(
-    words: list[str], run_cli: RunCli, small_digits: None, own_parts: None
+    words: list[str], run_cli: RunCli, small_digits: None, own_components: None
 ) -> None:
     on_digits = [] if "--dataset" in words else ["--dataset", "digits"]
 
@@ -82,12 +83,12 @@ def test_the_commands_on_models_and_datasets_train(
     assert "2 epochs on" in result.stdout
 
 
-def test_the_script_on_models_and_datasets_runs(own_parts: None) -> None:
+def test_the_script_on_models_and_datasets_runs(own_components: None) -> None:
     assert run_python(PARTS_GUIDE)["run"].class_names == ("dark", "grey", "light")
 
 
 def test_the_configuration_on_models_and_datasets_is_accepted(
-    run_cli: RunCli, own_parts: None
+    run_cli: RunCli, own_components: None
 ) -> None:
     (config,) = re.findall(r"```toml\n(# run.toml.*?)```", PARTS_GUIDE, flags=re.DOTALL)
     Path("run.toml").write_text(config)

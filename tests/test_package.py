@@ -1,10 +1,9 @@
 import importlib
 import pkgutil
-import subprocess
-import sys
 from importlib.metadata import requires
 
 import pytest
+from helpers import run_code
 
 import ignite_threenet
 
@@ -65,9 +64,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     heavy = {"torch", "ignite", "click", "safetensors", "filelock"}
     code = f"import sys, ignite_threenet; print({heavy} & set(sys.modules))"
 
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-
-    assert result.stdout == "set()\n"
+    assert run_code(code) == "set()\n"
 
 
 def test_the_framework_imports_no_plugin() -> None:
@@ -76,17 +73,13 @@ def test_the_framework_imports_no_plugin() -> None:
         "print([name for name in sys.modules if name.startswith('ignite_threenet_plugins')])"
     )
 
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-
-    assert result.stdout == "[]\n"
+    assert run_code(code) == "[]\n"
 
 
 def test_no_module_called_plugins_is_installed() -> None:
     code = "import importlib.util; print(importlib.util.find_spec('plugins'))"
 
-    result = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
-
-    assert result.stdout == "None\n"
+    assert run_code(code, "-P") == "None\n"
 
 
 def test_torch_is_new_enough_for_safe_loading() -> None:

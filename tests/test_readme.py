@@ -28,7 +28,7 @@ def test_the_python_code_runs_from_top_to_bottom(
 
 
 @pytest.mark.parametrize("command", RUN_COMMANDS)
-def test_a_run_command_is_accepted(command: str, small_digits: None, own_parts: None) -> None:
+def test_a_run_command_is_accepted(command: str, small_digits: None, own_components: None) -> None:
     Path("run.toml").write_text("epochs = 40")
     Path("patience.py").write_bytes((ROOT / "examples" / "patience.py").read_bytes())
     if "--resume" in command:

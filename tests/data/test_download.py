@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -306,7 +307,17 @@ def test_the_time_limit_of_other_connections_is_given_back(tmp_path: Path, serve
 # Fetching in vain
 
 
-def test_an_absent_server_is_told_with_advice(
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a server have a minute to answer, and a test half of one in all."""
+    monkeypatch.setattr(sources, "_REACH_TIMEOUT_S", 60)
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.usefixtures("patient")
+def test_an_absent_server_is_told_at_once_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead_url: str
 ) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -332,6 +343,18 @@ def test_a_server_that_never_answers_is_given_up(
         FASHION.read(tmp_path)
 
     assert files_below(tmp_path) == {}
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_server_that_never_answers_holds_up_nobody_where_another_one_does(
+    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(SMALL)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mirrors = [*datasets.FashionMNIST.mirrors, f"http://127.0.0.1:{silent.getsockname()[1]}/"]
+        monkeypatch.setattr(datasets.FashionMNIST, "mirrors", mirrors)
+
+        assert FASHION.read(tmp_path).sha256 == digests_of(SMALL)
 
 
 def test_a_name_lookup_that_hangs_is_given_up(

@@ -2,8 +2,6 @@
 
 import hashlib
 import logging
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import InstallDistribution
+from helpers import run_code, write_module
 from torch import Tensor, nn
 from torchvision import datasets
 
@@ -58,19 +57,13 @@ class Noise(DataSource):
         return {"train": (torch.rand(self.samples, 4), torch.arange(self.samples) % 3)}
 
 
-@pytest.fixture(autouse=True)
-def _forget_written_modules() -> Iterator[None]:
-    yield
-    for name in [name for name in sys.modules if name.startswith(("acme", "ignite_threenet_file"))]:
-        del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("forget_written_modules")
 
 
 def write(source: str, name: str = "own.py") -> str:
     """Write a file that needs no import; give how it is called in messages."""
-    path = Path(name)
-    path.write_text(f"import torch\n{source}\n")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    return f"dataset {path.stem!r} ({path.name} {digest})"
+    entry = write_module(f"import torch\n{source}\n", name)
+    return f"dataset {entry.name!r} ({entry.origin})"
 
 
 def load_made_by(make: Callable[..., object], name: str = "own") -> Dataset:
@@ -850,6 +843,4 @@ def test_reading_mnist_that_is_on_disk_does_not_import_torchvision(mnist_dir: Pa
         "print('torchvision' in sys.modules)"
     )
 
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-
-    assert result.stdout == "False\n", result.stderr
+    assert run_code(code) == "False\n"

@@ -2,11 +2,11 @@
 
 import hashlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import InstallDistribution
+from conftest import InstallDistribution, written_modules
+from helpers import write_module
 
 from ignite_threenet import UnknownNameError
 from ignite_threenet.extensions.entries import Entry, FileEntry, find_entries, find_entry
@@ -15,14 +15,11 @@ from ignite_threenet.extensions.reference import Reference
 
 GROUP = "acme.tools"
 
+pytestmark = pytest.mark.usefixtures("forget_written_modules")
+
 
 def is_tool(value: object) -> bool:
     return isinstance(value, type) and value.__name__.endswith("Tool")
-
-
-def write(source: str, path: str = "saw.py") -> FileEntry:
-    Path(path).write_text(source)
-    return FileEntry(Path(path))
 
 
 def failure(entry: Entry | FileEntry) -> str:
@@ -31,23 +28,12 @@ def failure(entry: Entry | FileEntry) -> str:
     return str(raised.value)
 
 
-@pytest.fixture(autouse=True)
-def _forget_imported_files() -> Iterator[None]:
-    yield
-    for name in imported():
-        del sys.modules[name]
-
-
-def imported() -> list[str]:
-    return [name for name in sys.modules if name.startswith("ignite_threenet_file_")]
-
-
 # Words
 
 
 @pytest.mark.parametrize(
     "word",
-    ["saw.py", "./saw.py", "/tools/saw.py", "saw.py:Tool", "./my tools/saw.py:Tool", "name=saw.py"],
+    ["own.py", "./own.py", "/tools/own.py", "own.py:Tool", "./my tools/own.py:Tool", "name=own.py"],
 )
 def test_a_word_that_ends_in_py_is_a_file(word: str) -> None:
     assert Reference.parse(word).is_file
@@ -62,7 +48,7 @@ def test_any_other_word_is_a_name(word: str) -> None:
 
 
 def test_a_file_is_known_by_its_name_and_the_beginning_of_its_digest() -> None:
-    entry = write("class Tool: ...\n", "two_saws.py")
+    entry = write_module("class Tool: ...\n", "two_saws.py")
 
     assert entry.name == "two-saws"
     assert entry.distribution == "two_saws.py"
@@ -72,13 +58,13 @@ def test_a_file_is_known_by_its_name_and_the_beginning_of_its_digest() -> None:
 
 
 def test_one_of_several_in_a_file_is_known_by_both_names() -> None:
-    assert FileEntry(Path("tools/saw.py"), "SmallTool").value == "tools/saw.py:SmallTool"
+    assert FileEntry(Path("tools/own.py"), "SmallTool").value == "tools/own.py:SmallTool"
 
 
 def test_a_file_that_is_gone_has_no_digest_and_no_description() -> None:
-    entry = FileEntry(Path("saw.py"))
+    entry = FileEntry(Path("own.py"))
 
-    assert (entry.origin, entry.describe()) == ("saw.py", "")
+    assert (entry.origin, entry.describe()) == ("own.py", "")
 
 
 @pytest.mark.parametrize(
@@ -86,37 +72,37 @@ def test_a_file_that_is_gone_has_no_digest_and_no_description() -> None:
     [("", "Cut wood."), ("SmallTool", "Cut twigs."), ("make", "Make a tool."), ("Absent", "")],
 )
 def test_a_file_is_described_without_being_imported(attribute: str, description: str) -> None:
-    write(
+    write_module(
         "def make():\n    '''Make a tool.'''\n"
         "class Tool:\n    '''Cut wood.\n\n    More.\n    '''\n"
         "class SmallTool:\n    '''Cut twigs.'''\n"
         "raise RuntimeError('imported')\n"
     )
 
-    assert FileEntry(Path("saw.py"), attribute).describe() == description
+    assert FileEntry(Path("own.py"), attribute).describe() == description
 
 
 @pytest.mark.parametrize("content", [b"class Tool(:", b"\x00\xff"])
 def test_a_damaged_file_has_no_description(content: bytes) -> None:
-    Path("saw.py").write_bytes(content)
+    Path("own.py").write_bytes(content)
 
-    assert FileEntry(Path("saw.py")).describe() == ""
+    assert FileEntry(Path("own.py")).describe() == ""
 
 
 # Files, imported
 
 
 def test_the_only_one_of_its_kind_in_a_file_is_loaded() -> None:
-    entry = write("from pathlib import Path\nclass Handle: ...\nclass Tool: ...\n")
+    entry = write_module("from pathlib import Path\nclass Handle: ...\nclass Tool: ...\n")
 
     assert entry.load(is_tool, "a tool").__name__ == "Tool"
 
 
 def test_what_a_file_only_imports_is_not_its_own() -> None:
-    write("class Tool: ...\n", "base_of_saw.py")
+    write_module("class Tool: ...\n", "acme_base_of_saw.py")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        entry = write("from base_of_saw import Tool\nclass SmallTool(Tool): ...\n")
+        entry = write_module("from acme_base_of_saw import Tool\nclass SmallTool(Tool): ...\n")
         loaded = entry.load(is_tool, "a tool")
     finally:
         sys.path.remove(str(Path.cwd()))
@@ -125,26 +111,25 @@ def test_what_a_file_only_imports_is_not_its_own() -> None:
 
 
 def test_one_of_several_in_a_file_is_loaded_by_its_name() -> None:
-    write("class BigTool: ...\nclass SmallTool: ...\n")
+    write_module("class BigTool: ...\nclass SmallTool: ...\n")
 
-    loaded = FileEntry(Path("saw.py"), "SmallTool").load(is_tool, "a tool")
+    loaded = FileEntry(Path("own.py"), "SmallTool").load(is_tool, "a tool")
 
     assert loaded.__name__ == "SmallTool"
 
 
 def test_several_in_a_file_are_refused_with_what_to_write_instead() -> None:
-    Path("tools").mkdir()
-    entry = write("class BigTool: ...\nclass SmallTool: ...\n", "tools/saw.py")
+    entry = write_module("class BigTool: ...\nclass SmallTool: ...\n", "tools/own.py")
 
-    assert failure(entry) == "holds several; choose tools/saw.py:BigTool or tools/saw.py:SmallTool"
+    assert failure(entry) == "holds several; choose tools/own.py:BigTool or tools/own.py:SmallTool"
 
 
 def test_a_file_without_any_is_refused() -> None:
-    assert failure(write("class Handle: ...\n")) == "holds no class that is a tool"
+    assert failure(write_module("class Handle: ...\n")) == "holds no class that is a tool"
 
 
 def test_a_function_in_a_file_is_loaded_by_its_name_alone() -> None:
-    entry = write("def make(): ...\n")
+    entry = write_module("def make(): ...\n")
 
     with pytest.raises(LoadFailedError, match=r"^holds no class that is a maker$"):
         entry.load(callable, "a maker")
@@ -154,72 +139,72 @@ def test_a_function_in_a_file_is_loaded_by_its_name_alone() -> None:
 
 
 def test_a_name_in_a_file_that_is_none_is_refused() -> None:
-    write("class Handle: ...\n")
+    write_module("class Handle: ...\n")
 
-    assert failure(FileEntry(Path("saw.py"), "Handle")) == "is not a tool: saw.py:Handle"
+    assert failure(FileEntry(Path("own.py"), "Handle")) == "is not a tool: own.py:Handle"
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Absent", "has no 'Absent' in saw.py"),
-        ("Sawtool", "has no 'Sawtool' in saw.py; did you mean 'SawTool'?"),
+        ("Absent", "has no 'Absent' in own.py"),
+        ("Sawtool", "has no 'Sawtool' in own.py; did you mean 'SawTool'?"),
     ],
 )
 def test_a_name_that_is_not_in_a_file_is_told_with_the_nearest(name: str, message: str) -> None:
-    write("class SawTool: ...\n")
+    write_module("class SawTool: ...\n")
 
-    assert failure(FileEntry(Path("saw.py"), name)) == message
+    assert failure(FileEntry(Path("own.py"), name)) == message
 
 
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("x = (\n", "SyntaxError: '(' was never closed (saw.py, line 1)"),
+        ("x = (\n", "SyntaxError: '(' was never closed (own.py, line 1)"),
         ("import acme_absent\n", "ModuleNotFoundError: No module named 'acme_absent'"),
         ("raise OSError('no display')\n", "OSError: no display"),
         ("raise SystemExit(3)\n", "SystemExit: 3"),
     ],
 )
 def test_a_file_that_cannot_be_imported_is_told_with_the_reason(source: str, reason: str) -> None:
-    before = imported()
+    before = written_modules()
 
-    assert failure(write(source)) == f"cannot be imported from saw.py: {reason}"
-    assert imported() == before
+    assert failure(write_module(source)) == f"cannot be imported from own.py: {reason}"
+    assert written_modules() == before
 
 
-def test_a_file_that_is_gone_cannot_be_imported() -> None:
-    message = failure(FileEntry(Path("saw.py")))
+def test_a_file_that_is_gone_cannot_be_written_modules() -> None:
+    message = failure(FileEntry(Path("own.py")))
 
-    assert message.startswith("cannot be imported from saw.py: FileNotFoundError: ")
+    assert message.startswith("cannot be imported from own.py: FileNotFoundError: ")
 
 
 def test_an_interrupt_while_importing_a_file_goes_on() -> None:
-    entry = write("raise KeyboardInterrupt\n")
-    before = imported()
+    entry = write_module("raise KeyboardInterrupt\n")
+    before = written_modules()
 
     with pytest.raises(KeyboardInterrupt):
         entry.load(is_tool, "a tool")
 
-    assert imported() == before
+    assert written_modules() == before
 
 
 def test_a_file_is_imported_once() -> None:
-    entry = write("class Tool: ...\nhere = 'once'\n")
+    entry = write_module("class Tool: ...\nhere = 'once'\n")
 
     assert entry.load(is_tool, "a tool") is entry.load(is_tool, "a tool")
 
 
 def test_a_file_that_has_changed_is_imported_anew() -> None:
-    first = write("class Tool:\n    teeth = 1\n").load(is_tool, "a tool")
+    first = write_module("class Tool:\n    teeth = 1\n").load(is_tool, "a tool")
 
-    second = write("class Tool:\n    teeth = 2\n").load(is_tool, "a tool")
+    second = write_module("class Tool:\n    teeth = 2\n").load(is_tool, "a tool")
 
     assert (first.teeth, second.teeth) == (1, 2)
 
 
 def test_a_file_may_be_called_like_a_module() -> None:
-    entry = write("class Tool: ...\n", "logging.py")
+    entry = write_module("class Tool: ...\n", "logging.py")
 
     assert entry.load(is_tool, "a tool").__module__ != "logging"
     assert "Tool" not in vars(sys.modules["logging"])
@@ -237,32 +222,32 @@ def test_what_is_found_belongs_to_the_group_alone(
 
 
 def test_a_word_with_a_name_in_a_file_finds_both() -> None:
-    write("")
+    write_module("")
 
-    assert find_entry("tool", "./saw.py:SmallTool", {}) == FileEntry(Path("saw.py"), "SmallTool")
+    assert find_entry("tool", "./own.py:SmallTool", {}) == FileEntry(Path("own.py"), "SmallTool")
 
 
 def test_a_file_goes_before_what_is_installed() -> None:
-    write("")
-    installed = {"saw.py": [Entry("saw.py", "acme_saw:Tool", "acme", "1.0")]}
+    write_module("")
+    installed = {"own.py": [Entry("own.py", "acme_saw:Tool", "acme", "1.0")]}
 
-    assert find_entry("tool", "saw.py", installed) == FileEntry(Path("saw.py"))
+    assert find_entry("tool", "own.py", installed) == FileEntry(Path("own.py"))
 
 
-@pytest.mark.parametrize("word", ["./tools/saw.py", "./tools/saw.py:Tool"])
+@pytest.mark.parametrize("word", ["./tools/own.py", "./tools/own.py:Tool"])
 def test_a_file_that_does_not_exist_is_unknown(word: str) -> None:
     with pytest.raises(UnknownNameError) as raised:
         find_entry("tool", word, {}, where="bench")
 
-    assert str(raised.value) == "bench: unknown tool file './tools/saw.py'."
-    assert raised.value.name == "./tools/saw.py"
+    assert str(raised.value) == "bench: unknown tool file './tools/own.py'."
+    assert raised.value.name == "./tools/own.py"
 
 
 def test_a_directory_is_no_file() -> None:
-    Path("saw.py").mkdir()
+    Path("own.py").mkdir()
 
-    with pytest.raises(UnknownNameError, match=r"^unknown tool file 'saw\.py'"):
-        find_entry("tool", "saw.py", {})
+    with pytest.raises(UnknownNameError, match=r"^unknown tool file 'own\.py'"):
+        find_entry("tool", "own.py", {})
 
 
 def test_an_unknown_name_is_told_with_the_nearest() -> None:

@@ -3,12 +3,13 @@
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
-from conftest import InstallDistribution, MakeBatches, MakeConfig
+from conftest import InstallDistribution, MakeBatches, MakeConfig, written_modules
+from helpers import write_module
 
 from ignite_threenet import (
     OptionError,
@@ -19,7 +20,7 @@ from ignite_threenet import (
     UnknownNameError,
     option,
 )
-from ignite_threenet.extensions.entries import Entry, FileEntry
+from ignite_threenet.extensions.entries import Entry
 from ignite_threenet.extensions.reference import Reference
 from ignite_threenet.extensions.selection import (
     find_plugin,
@@ -30,17 +31,9 @@ from ignite_threenet.extensions.selection import (
 )
 from ignite_threenet.options.declaration import option_specs
 
-# All modules that these tests write have names that begin with it.
-PREFIX = "acme"
-
 Install = Callable[..., None]
 
-
-@pytest.fixture(autouse=True)
-def _forget_written_modules() -> Iterator[None]:
-    yield
-    for name in [name for name in sys.modules if name.startswith(PREFIX)]:
-        del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("forget_written_modules")
 
 
 @pytest.fixture
@@ -67,10 +60,6 @@ class Patience(Plugin):
 
     split: Literal["train", "test"] = option("train", help="split whose accuracy is watched")
     patience: int = option(3, help="measurements to wait", min=1)
-
-
-def imported() -> list[str]:
-    return sorted(name for name in sys.modules if name.startswith(PREFIX))
 
 
 # Subclasses
@@ -218,7 +207,7 @@ def test_finding_plugins_imports_none(install: Install) -> None:
     found = find_plugins()
 
     assert found["depth"] == [Entry("depth", "acme_plugins:Depth", "acme", "2.1")]
-    assert imported() == []
+    assert written_modules() == []
 
 
 def test_names_are_sorted(install: Install) -> None:
@@ -326,7 +315,7 @@ def test_a_description_is_the_docstrings_first_line_and_imports_nothing(
     install_distribution("acme", {}, {module: DESCRIBED} | written)
 
     assert entry_of(f"{module}:Thing").describe() == "First line."
-    assert imported() == []
+    assert written_modules() == []
 
 
 def test_a_class_in_a_packages_own_file_is_described(
@@ -515,7 +504,7 @@ def test_only_chosen_plugins_are_imported(
 
     resolve_plugins(["first"])
 
-    assert imported() == ["acme_plugins"]
+    assert written_modules() == ["acme_plugins"]
 
 
 def test_requirements_come_first(install: Install) -> None:
@@ -741,9 +730,7 @@ class Depth(Plugin):
 
 
 def write(path: str = "depth.py", source: str = FILE) -> str:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(source)
-    return FileEntry(Path(path)).origin
+    return write_module(source, path).origin
 
 
 @pytest.mark.parametrize(
@@ -1008,7 +995,7 @@ def test_an_installed_plugin_is_found_by_its_entry_point() -> None:
 
     assert entry == Entry("patience", "acme_patience:Patience", "acme-patience", "0.3")
     assert entry.describe() == "Stop when the accuracy no longer improves."
-    assert imported() == []
+    assert written_modules() == []
 
 
 @pytest.mark.usefixtures("third_party")
@@ -1032,7 +1019,7 @@ def test_an_installed_plugin_does_nothing_unless_it_is_named(
 ) -> None:
     Run(make_config(), ["accuracy"], loaders={"train": make_batches()}).train()
 
-    assert imported() == []
+    assert written_modules() == []
 
 
 def test_a_plugin_has_nothing_to_remember_unless_it_says_so() -> None:

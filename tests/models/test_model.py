@@ -1,4 +1,4 @@
-"""Tests of the networks: one's own, how one is made for the data, and ThreeNet."""
+"""Tests of the networks: your own, how one is made for the data, and ThreeNet."""
 
 import copy
 import math
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import assert_same_weights
 from torch import Tensor, nn
 
 from ignite_threenet import ComponentError, Model, OptionError, ThreeNet, UnknownNameError, option
@@ -326,10 +327,13 @@ def test_what_raises_is_told_with_the_reason() -> None:
     assert isinstance(error.__cause__, ValueError)
 
 
+@pytest.mark.parametrize("model", [nn.Linear(5, 3).requires_grad_(False), nn.Identity()])
 @pytest.mark.parametrize("shape", [SHAPE, None])
-def test_a_network_without_anything_to_train_is_refused(shape: DataShape | None) -> None:
+def test_a_network_without_anything_to_train_is_refused(
+    shape: DataShape | None, model: nn.Module
+) -> None:
     def make() -> nn.Module:
-        return nn.Linear(5, 3).requires_grad_(requires_grad=False)
+        return model
 
     with pytest.raises(ComponentError) as raised:
         create_model(component_of(make), shape)
@@ -545,7 +549,7 @@ def test_same_seed_makes_the_same_weights() -> None:
     torch.manual_seed(3)
     again = ThreeNet().state_dict()
 
-    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    assert_same_weights(weights, again)
 
 
 def test_the_weights_are_those_of_plain_layers_of_that_seed() -> None:

@@ -190,6 +190,7 @@ def test_a_run_whose_first_part_was_not_logged_is_logged_whole(
     resumed.train()
 
     assert [step for step, _ in curves(resumed)["train/loss"]] == [1, 2, 3]
+    assert [step for step, _ in curves(resumed)["train/lr"]] == [1, 2, 3]
 
 
 def _fail(*arguments: object, **options: object) -> None:

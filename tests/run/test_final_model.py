@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import MakeConfig
-from helpers import make_run
+from helpers import assert_same_weights, make_run
 from ignite.engine import Events
 from safetensors.torch import load_file
 from torch import nn
@@ -34,9 +34,7 @@ def test_it_is_the_model_that_was_tested_whatever_the_plugins(plugins: tuple[str
     run = make_run(*plugins)
     run.train()
 
-    saved = weights_of(run)
-    assert saved.keys() == run.model.state_dict().keys()
-    assert all(torch.equal(saved[name], each) for name, each in run.model.state_dict().items())
+    assert_same_weights(weights_of(run), run.model.state_dict())
 
 
 @pytest.mark.usefixtures("small_digits")

@@ -10,40 +10,14 @@ from typing import Any, Protocol
 
 import pytest
 from conftest import InstallDistribution
-from helpers import flatten, train_until
+from helpers import NET, POINTS, flatten, last_checkpoint, make_images, train_until
 from ignite.engine import Events
-from PIL import Image
 
 from ignite_threenet import Run, RunConfig, ThreeNetError
 from ignite_threenet.data import download as sources
 from ignite_threenet.data.idx import FILE_NAMES
 from ignite_threenet.extensions.selection import resolve_plugins
-from ignite_threenet.storage import checkpoint_file as checkpoint
 from ignite_threenet.testing.fixtures import RunCli
-
-NET = '''
-import math
-from torch import nn
-from ignite_threenet import Model, option
-
-class Net(Model):
-    """A network with one hidden layer."""
-
-    width: int = option(4, help="width of the hidden layer", min=1)
-
-    def build(self):
-        self.layers = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(math.prod(self.input_shape), self.width),
-            nn.BatchNorm1d(self.width),
-            nn.ReLU(),
-            nn.Dropout(0.2),
-            nn.Linear(self.width, self.classes),
-        )
-
-    def forward(self, inputs):
-        return self.layers(inputs)
-'''
 
 # A second class, which is as good as the first.
 TWO_NETS = f"{NET}\nclass Other(Net):\n    pass\n"
@@ -56,27 +30,8 @@ def make(input_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), classes), nn.Dropout(0.2))
 """
 
-POINTS = '''
+SPREAD = '''
 from pathlib import Path
-import torch
-from ignite_threenet import DataSource, option
-
-def make(count, spread):
-    labels = torch.arange(count) % 3
-    samples = spread * torch.randn(count, 5, generator=torch.Generator().manual_seed(1))
-    samples[torch.arange(count), labels] += 3
-    return samples, labels
-
-def load():
-    return {"train": make(48, 0.3), "test": make(9, 0.3)}
-
-class Points(DataSource):
-    """Points, as many as one likes."""
-
-    count: int = option(48, help="points", min=3)
-
-    def load(self, data_dir):
-        return {"train": make(self.count, 0.3), "test": make(9, 0.3)}
 
 class Spread(DataSource):
     """Points whose spread is read from a file."""
@@ -137,7 +92,7 @@ class Looks(Plugin):
         self.looks = state["looks"]
 '''
 
-FILES = {"net.py": NET, "points.py": POINTS, "nudge.py": NUDGE, "looks.py": LOOKS}
+FILES = {"net.py": NET, "points.py": f"{POINTS}{SPREAD}", "nudge.py": NUDGE, "looks.py": LOOKS}
 
 EPOCHS = 4
 # Of three iterations in an epoch.
@@ -168,16 +123,7 @@ pytestmark = pytest.mark.usefixtures("in_haste")
 
 @pytest.fixture
 def images() -> Path:
-    return make_images("pets")
-
-
-def make_images(folder: str, darkest: int = 10) -> Path:
-    """Make a folder of dark and of bright images."""
-    for name, first in (("day", 200), ("night", darkest)):
-        Path(folder, name).mkdir(parents=True)
-        for index in range(24):
-            Image.new("L", (6, 4), first + index).save(Path(folder, name, f"{index}.png"))
-    return Path(folder)
+    return make_images("pets", count=24)
 
 
 def start(
@@ -198,10 +144,6 @@ def begin(plugins: Sequence[str] = (), **options: Any) -> Path:
     start(plugins, **{**options, "out": Path("whole")}).train()
     run = start(plugins, **options)
     return train_until(run, Events.ITERATION_COMPLETED(once=STOP)).directory.path
-
-
-def last_checkpoint(path: Path | str) -> dict[str, Any]:
-    return checkpoint.read(max(Path(path).glob("checkpoint-*.safetensors")))
 
 
 def remembered(path: Path | str) -> dict[str, object]:
@@ -502,15 +444,22 @@ class TestModel:
             "go on with it by --allow-changes"
         )
 
+    @pytest.mark.parametrize(
+        ("before", "now", "problem"),
+        [
+            ("net.py:Net", "threenet", "model 'threenet': dropout was 0.2, and is None"),
+            ("plain.py:make", "net.py:Net", "model 'net': dropout was None, and is 0.2"),
+        ],
+    )
     def test_a_network_of_other_options_is_refused_even_where_changes_are_allowed(
-        self, way: Way
+        self, way: Way, before: str, now: str, problem: str
     ) -> None:
-        path = begin()
+        Path("plain.py").write_text(PLAIN_NET)
+        path = begin(model=before)
 
-        message = way.refusal(path, model="threenet", allow_changes=True)
+        message = way.refusal(path, model=now, allow_changes=True)
 
-        # ThreeNet has hidden layers of its own, and no width.
-        assert message.startswith(f"{path / CHECKPOINT}: model 'threenet': hidden was None, and is")
+        assert message == f"{path / CHECKPOINT}: {problem}"
 
     def test_an_edited_one_that_no_longer_fits_is_refused(self, way: Way) -> None:
         path = begin()
@@ -1091,7 +1040,7 @@ class TestData:
     def test_a_folder_of_other_images_is_refused(self, way: Way) -> None:
         path = begin(dataset="pets")
 
-        message = way.refusal(path, dataset=str(make_images("others", darkest=20)))
+        message = way.refusal(path, dataset=str(make_images("others", count=24, darkest=20)))
 
         assert message == (
             f"{path / CHECKPOINT}: the data is not the same as that of pets, by its SHA-256 "

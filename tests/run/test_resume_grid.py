@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from grid import (
     pairs_of,
     pairwise,
 )
+from helpers import Ramp
 from ignite.engine import Engine, Events
 from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.checkpoint import Checkpoint
@@ -61,16 +62,10 @@ pytestmark = pytest.mark.usefixtures("in_haste")
 @pytest.fixture(autouse=True)
 def _find_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look only once for what is installed."""
-    for module in ("extensions.selection", "run.saved_run"):
+    for module in ("extensions.selection", "run.saved_choice"):
         monkeypatch.setattr(f"ignite_threenet.{module}.find_plugins", _find_plugins)
     for module in ("run.manifest", "run.compatibility"):
         monkeypatch.setattr(f"ignite_threenet.{module}.version", _version)
-
-
-@pytest.fixture
-def without_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Capture and differentiate as ever, but spare the tests the making of machine code."""
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
 
 
 # Optimizers
@@ -156,21 +151,8 @@ def test_few_points_have_every_pair_of_choices() -> None:
     assert points == list(pairwise())
 
 
-class Drift(Plugin):
-    """Change a weight by what is not part of the plugin's state."""
-
-    def attach(self, run: Run) -> None:
-        self.count = 0
-        run.trainer.add_event_handler(Events.ITERATION_COMPLETED, self.disturb, run)
-
-    @torch.no_grad()
-    def disturb(self, run: Run) -> None:
-        self.count += 1
-        next(run.model.parameters())[0, 0] += 2.0**-20 * self.count
-
-
 def test_the_comparison_finds_what_a_plugin_forgets() -> None:
-    trial = Trial(make_plugins=lambda: [Drift(), Checkpoint(seconds=0)])
+    trial = Trial(make_plugins=lambda: [Ramp(), Checkpoint(seconds=0)])
 
     found = differences(trial.train_in_parts(IN_MID_EPOCH), trial.train_through())
 

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from ignite_threenet import load_weights
 from ignite_threenet.errors import CheckpointError, DirectoryError
-from ignite_threenet.storage import directory
+from ignite_threenet.storage import directory, lock
 from ignite_threenet.storage.directory import (
     LOCK,
     MANIFEST,
@@ -422,6 +423,57 @@ def test_json_holds_only_finite_numbers(tmp_path: Path, number: float) -> None:
     assert list(contents(run.path)) == [MANIFEST]
 
 
+# Figures
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [("loss.png", b"\x89PNG\r\n\x1a\n"), ("loss.svg", b"<?xml"), ("loss.v2.pdf", b"%PDF-")],
+)
+def test_a_figure_is_written_as_its_files_ending_says(
+    tmp_path: Path, name: str, beginning: bytes
+) -> None:
+    run = create(tmp_path / "run", "mnist")
+
+    path = run.write_figure(Figure(figsize=(1, 1)), name)
+
+    assert path == run.path / name
+    assert path.read_bytes().startswith(beginning)
+    assert run.files == [MANIFEST, name]
+
+
+class _HalfDrawn(Figure):
+    """Fails when a part of it is written."""
+
+    def savefig(self, fname: Any, **options: Any) -> None:
+        fname.write(b"half a picture")
+        raise RuntimeError("no fonts")
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_the_one_before(tmp_path: Path) -> None:
+    run = create(tmp_path / "run", "mnist")
+    run.write("loss.png", b"the one before")
+
+    with pytest.raises(RuntimeError, match="no fonts"):
+        run.write_figure(_HalfDrawn(), "loss.png")
+    with pytest.raises(RuntimeError, match="no fonts"):
+        run.write_figure(_HalfDrawn(), "accuracy.png")
+
+    assert contents(run.path).keys() == {MANIFEST, "loss.png"}
+    assert (run.path / "loss.png").read_bytes() == b"the one before"
+    assert run.files == [MANIFEST, "loss.png"]
+
+
+@pytest.mark.parametrize("name", ["loss", "loss.txt", "sub/loss.png", "checkpoint-00000004.pt"])
+def test_a_figure_with_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
+    run = create(tmp_path / "run", "mnist")
+
+    with pytest.raises(ValueError, match=r"is not supported|is not a plain name"):
+        run.write_figure(Figure(figsize=(1, 1)), name)
+
+    assert run.files == [MANIFEST]
+
+
 # Folders
 
 
@@ -483,7 +535,7 @@ def test_a_process_that_was_killed_leaves_no_lock_behind(tmp_path: Path) -> None
 def test_an_owner_that_has_not_signed_is_another_process(
     tmp_path: Path, content: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(directory, "_OWNER_PAUSE_S", 0)
+    monkeypatch.setattr(lock, "_OWNER_PAUSE_S", 0)
     going = create(tmp_path / "run", "mnist")
     (going.path / OWNER).write_text(content)
 

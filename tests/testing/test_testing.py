@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from helpers import Counter, Forgetful, Ramp
 from ignite.engine import Events
 from ignite_threenet_plugins.accuracy import Accuracy
 from ignite_threenet_plugins.best import Best
@@ -22,30 +23,6 @@ from ignite_threenet.testing import (
 )
 
 pytestmark = pytest.mark.usefixtures("in_haste")
-
-
-class Counter(Plugin):
-    """Count the epochs."""
-
-    def attach(self, run: Run) -> None:
-        self.count = 0
-        run.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.look, run)
-
-    def look(self, run: Run) -> None:
-        self.count += 1
-
-    def state_dict(self) -> Mapping[str, Any]:
-        return {"count": self.count}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.count = state["count"]
-
-
-class Forgetful(Counter):
-    """Count the epochs, and forget them."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        pass
 
 
 class Meddler(Counter):
@@ -202,12 +179,6 @@ def test_a_plugin_that_forgets_does_not_resume() -> None:
 
 
 def test_a_plugin_that_changes_the_training_and_forgets_is_told_by_the_weights() -> None:
-    class Ramp(Forgetful):
-        @torch.no_grad()
-        def look(self, run: Run) -> None:
-            super().look(run)
-            next(run.model.parameters()).add_(0.01 * self.count)
-
     with pytest.raises(AssertionError, match=r"^the resumed run differs: model: tiny\.1\."):
         assert_resumes(Ramp)
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -12,12 +11,6 @@ from ignite.engine import Events
 from torch import Tensor, nn
 
 from ignite_threenet import Run, ThreeNet, create_trainer
-
-
-@pytest.fixture
-def without_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Capture and differentiate as ever, but spare the tests the making of machine code."""
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
 
 
 def train(model: nn.Module, batches: Batches, **options: Any) -> list[Tensor]:

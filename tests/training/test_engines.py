@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Batches, MakeBatches
+from helpers import assert_same_weights
 from ignite.engine import Engine, Events
 from ignite.handlers import (
     BasicTimeProfiler,
@@ -46,11 +47,6 @@ class Classifier(nn.Module):
 
 def make_trainer(model: nn.Module, lr: float = 0.1) -> Engine:
     return create_trainer(model, SGD(model.parameters(), lr=lr), nn.NLLLoss())
-
-
-def same_weights(model: nn.Module, other: nn.Module) -> bool:
-    weights, others = model.state_dict(), other.state_dict()
-    return all(torch.equal(weights[name], others[name]) for name in weights)
 
 
 def note_events(engine: Engine, *events: Events) -> list[str]:
@@ -110,7 +106,7 @@ def test_weights_equal_those_of_a_loop_by_hand_to_the_last_bit(make_batches: Mak
         nn.NLLLoss()(twin(inputs), targets).backward()
         optimizer.step()
 
-    assert same_weights(model, twin)
+    assert_same_weights(model.state_dict(), twin.state_dict())
 
 
 def test_training_lowers_the_loss(make_batches: MakeBatches) -> None:
@@ -129,6 +125,36 @@ def test_the_trainer_trains_in_training_mode(make_batches: MakeBatches) -> None:
     make_trainer(model).run(make_batches())
 
     assert model.modes == [True] * 4
+
+
+def test_a_module_that_came_frozen_stays_so(make_batches: MakeBatches) -> None:
+    model = nn.Sequential(nn.BatchNorm1d(784).eval(), nn.Dropout().eval(), Classifier())
+    trainer = make_trainer(model)
+    # Whoever forgets to put the network back.
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(every=2), lambda: model.eval())
+
+    trainer.run(make_batches(), max_epochs=2)
+
+    assert [module.training for module in model] == [False, False, False]
+    assert model[2].modes == [True] * 8
+    assert model[0].num_batches_tracked == 0
+
+
+def test_a_module_that_a_handler_freezes_or_thaws_stays_so(make_batches: MakeBatches) -> None:
+    frozen, thawed = nn.BatchNorm1d(784), nn.BatchNorm1d(784).eval()
+    model = nn.Sequential(frozen, thawed, Classifier())
+    trainer = make_trainer(model)
+    evaluator = create_evaluator(model)
+
+    @trainer.on(Events.EPOCH_COMPLETED(once=1))
+    def change() -> None:
+        frozen.eval()
+        thawed.train()
+        evaluator.run(make_batches())
+
+    trainer.run(make_batches(), max_epochs=3)
+
+    assert [int(each.num_batches_tracked or 0) for each in (frozen, thawed)] == [4, 8]
 
 
 def test_the_loop_never_reads_the_loss(make_batches: MakeBatches, reads: list[str]) -> None:
@@ -169,7 +195,7 @@ def test_batches_may_come_from_any_iterable(
     make_trainer(twin).run(make_batches())
 
     assert state.iteration == 4
-    assert same_weights(model, twin)
+    assert_same_weights(model.state_dict(), twin.state_dict())
 
 
 # The evaluator
@@ -215,7 +241,7 @@ def test_evaluating_leaves_weights_and_gradients_alone(make_batches: MakeBatches
     before = gradient.clone()
     create_evaluator(model).run(make_batches())
 
-    assert same_weights(model, twin)
+    assert_same_weights(model.state_dict(), twin.state_dict())
     assert model.linear.weight.grad is gradient
     assert torch.equal(gradient, before)
 
@@ -256,7 +282,7 @@ def test_an_evaluator_may_run_while_the_trainer_does(make_batches: MakeBatches) 
     trainer.run(make_batches(), max_epochs=2)
     make_trainer(twin).run(make_batches(), max_epochs=2)
 
-    assert same_weights(model, twin)
+    assert_same_weights(model.state_dict(), twin.state_dict())
 
 
 # Handlers of Ignite
@@ -325,7 +351,7 @@ def test_checkpoint_saves_what_can_be_loaded_again(
         tmp_path / str(checkpoint.last_checkpoint),
     )
 
-    assert same_weights(loaded_model, model)
+    assert_same_weights(loaded_model.state_dict(), model.state_dict())
     assert (loaded_trainer.state.epoch, loaded_trainer.state.iteration) == (2, 8)
 
 
@@ -342,7 +368,7 @@ def test_model_checkpoint_keeps_the_model_with_the_best_score(
     trainer.run(make_batches(), max_epochs=3)
     model.load_state_dict(torch.load(str(keeper.last_checkpoint), weights_only=True))
 
-    assert same_weights(model, twins[1])
+    assert_same_weights(model.state_dict(), twins[1].state_dict())
 
 
 def test_basic_time_profiler_times_every_batch(make_batches: MakeBatches) -> None:

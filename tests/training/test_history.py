@@ -288,6 +288,53 @@ def test_a_metric_that_numpy_computed_is_kept_as_a_plain_number() -> None:
 # History
 
 
+def test_records_are_points_on_curves_the_epochs_before_the_measurements() -> None:
+    recorded = history_of(measured(0.5))
+    recorded.add_epoch(EpochRecord(1, 4, 2.0, 1.0, seconds=1.5, samples=64, learning_rate=0.1))
+    recorded.add_measurement(measured(0.75, split="test", final=True))
+
+    assert list(recorded.points()) == [
+        ("train", 1, {"loss": 2.0, "lr": 0.1}),
+        ("measured/train", 1, {"accuracy": 0.5}),
+        ("final/test", 1, {"accuracy": 0.75}),
+    ]
+
+
+def test_a_rate_that_is_not_known_is_no_point() -> None:
+    recorded = History()
+    recorded.add_epoch(finished(1))
+
+    assert list(recorded.points()) == [("train", 1, {"loss": 0.5})]
+
+
+def test_all_metrics_of_a_measurement_are_points() -> None:
+    metrics = {"accuracy": 0.5, "loss": math.nan, "top5": 1}
+    recorded = history_of(Measurement("valid", 2, metrics, seconds=0.5, final=False))
+
+    assert list(recorded.points()) == [("measured/valid", 2, metrics)]
+
+
+def test_who_counts_the_records_gets_each_of_them_once() -> None:
+    recorded = History()
+    read: list[tuple[str, int]] = []
+
+    def read_new() -> None:
+        read.extend((name, epoch) for name, epoch, _ in recorded.points(after=len(read)))
+
+    for epoch in (1, 2):
+        recorded.add_measurement(measured(0.25, epoch=epoch, split="test"))
+        recorded.add_epoch(finished(epoch))
+        read_new()
+        recorded.add_measurement(measured(0.5, epoch=epoch))
+        read_new()
+        read_new()
+
+    assert read == [
+        *(("train", 1), ("measured/test", 1), ("measured/train", 1)),
+        *(("train", 2), ("measured/test", 2), ("measured/train", 2)),
+    ]
+
+
 def test_best_is_the_measurement_with_the_highest_accuracy() -> None:
     filled = history_of(measured(0.1, epoch=1), measured(0.9, epoch=2), measured(0.5, epoch=3))
 
