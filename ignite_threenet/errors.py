@@ -205,17 +205,17 @@ class PluginFailedError(PluginError):
 
 
 class DivergedError(ThreeNetError):
-    """The loss is no longer finite.
+    """The loss, or a weight, is no longer finite.
 
     Attributes:
         epoch: the epoch in which that was seen, from 1.
         iteration: the first iteration with such a loss, counted over the whole run, from 1.
-        loss: that loss.
+        loss: that loss; NaN if it is a weight that is not finite.
     """
 
-    def __init__(self, epoch: int, iteration: int, loss: float) -> None:
+    def __init__(self, epoch: int, iteration: int, loss: float, what: str = "the loss") -> None:
         super().__init__(
-            f"the loss became {loss} at epoch {epoch}, iteration {iteration}; "
+            f"{what} became {loss} at epoch {epoch}, iteration {iteration}; "
             "a smaller learning rate (--lr) usually helps"
         )
         self.epoch = epoch

@@ -42,6 +42,7 @@ class Component:
         fixed: arguments that the word that chose it has settled.
         options: its options by name.
         source_digest: the SHA-256 digest of the file that it was imported from, or "".
+        file_digest: that of the file that it was found in, which may import it from another.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class Component:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     source_digest: str = ""
+    file_digest: str = ""
 
     @property
     def specs(self) -> tuple[OptionSpec, ...]:
@@ -212,8 +214,15 @@ def choose_component(
     except LoadFailedError as error:
         raise ComponentError(kind, found.name, found.origin, str(error)) from error.__cause__
     fixed = {"path": Path(Reference.parse(word).target)} if _names_folder(kind, word) else {}
-    digest = source_digest(make)
-    return Component(kind, found.name, found.origin, make, fixed, source_digest=digest)
+    return Component(
+        kind,
+        found.name,
+        found.origin,
+        make,
+        fixed,
+        source_digest=source_digest(make),
+        file_digest=found.file_digest,
+    )
 
 
 def locate(kind: str, word: str, directory: Path = Path()) -> str:

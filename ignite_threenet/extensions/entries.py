@@ -38,6 +38,12 @@ class Entry:
         """The distribution with its version."""
         return f"{self.distribution} {self.version}".strip()
 
+    @property
+    def file_digest(self) -> str:
+        """The SHA-256 digest of the file of its module, without importing it; "" if it has none."""
+        spec = find_module(self.value.partition(":")[0])
+        return digest_of(Path(spec.origin)) if spec is not None and spec.origin else ""
+
     def describe(self) -> str:
         """Give the first line of the docstring, without importing anything."""
         module, _, attribute = self.value.partition(":")
@@ -92,10 +98,12 @@ class FileEntry:
     @property
     def version(self) -> str:
         """The beginning of the SHA-256 digest of the file's content; "" if there is none."""
-        try:
-            return hashlib.sha256(self.path.read_bytes()).hexdigest()[:8]
-        except OSError:
-            return ""
+        return self.file_digest[:8]
+
+    @property
+    def file_digest(self) -> str:
+        """The SHA-256 digest of the file's content; "" if there is none."""
+        return digest_of(self.path)
 
     @property
     def value(self) -> str:
@@ -134,6 +142,14 @@ class FileEntry:
         if not is_wanted(getattr(module, self.attribute)):
             raise LoadFailedError(f"is not {what}: {self.value}")
         return getattr(module, self.attribute)
+
+
+def digest_of(file: Path) -> str:
+    """Give the SHA-256 digest of a file in hexadecimal; "" if it cannot be read."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+    except OSError:
+        return ""
 
 
 def _absent(path: Path, name: str, module: ModuleType) -> str:

@@ -46,6 +46,7 @@ class Plugin:
     required_by: ClassVar[str | None] = None
     use: ClassVar[str] = ""
     source_digest: ClassVar[str] = ""
+    file_digest: ClassVar[str] = ""
     api: ClassVar[int] = API
     changes_training: ClassVar[bool] = False
     quiet: ClassVar[bool] = False

@@ -40,6 +40,7 @@ class ChosenPlugin:
     required_by: str | None
     use: str
     instance: Plugin | None = None
+    file_digest: str = ""
 
     @property
     def specs(self) -> tuple[OptionSpec, ...]:
@@ -57,6 +58,7 @@ class ChosenPlugin:
             use=self.use,
             # What a script defines by itself is its own affair.
             source_digest=source_digest(self.cls) if self.use else "",
+            file_digest=self.file_digest,
         )
         return plugin
 
@@ -252,13 +254,16 @@ class _Resolver:
             entry = self._entry_of(cls)
             origin = instance.distribution or (entry.origin if entry else "")
             use = instance.use or (entry.name if entry else "")
-            return ChosenPlugin(name, cls, origin, instance.required_by, use, instance)
+            digest = instance.file_digest or (entry.file_digest if entry else "")
+            return ChosenPlugin(name, cls, origin, instance.required_by, use, instance, digest)
         use = self._targets.get(name, name)
         found = find_plugin(use, parent, self._installed)
         # As seen from anywhere, where a saved run goes on.
         use = Reference.parse(use).located().value
         required_by = None if name in self._targets else parent
-        return ChosenPlugin(name, load_plugin(found), found.origin, required_by, use)
+        digest = found.file_digest
+        cls = load_plugin(found)
+        return ChosenPlugin(name, cls, found.origin, required_by, use, file_digest=digest)
 
     def _entry_of(self, cls: type[Plugin]) -> Entry | None:
         """Find what registers a class."""

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from ignite.metrics import Accuracy, Loss, Metric
@@ -26,6 +27,8 @@ from ..training.recorders import EpochRecorder, MeasurementRecorder
 from ..training.tracked_engine import TrackedEngine
 
 logger = logging.getLogger("ignite_threenet")
+# An optimizer holds the state of one run: a second one would mix with it.
+_used_optimizers: WeakSet[Optimizer] = WeakSet()
 MakeMetrics = Callable[[], Mapping[str, Metric]]
 """What makes the metrics of an evaluator, anew for each."""
 
@@ -168,6 +171,9 @@ def _make_optimizer(
     if given.make_optimizer is None:
         return create_optimizer(nn.ModuleList([model, own]) if trained else model, config)
     optimizer = given.make_optimizer(model)
+    if optimizer in _used_optimizers:
+        raise ConfigError("optimizer: another run has this one; make a new one for each")
+    _used_optimizers.add(optimizer)
     held = {id(each) for group in optimizer.param_groups for each in group["params"]}
     if any(id(each) not in held for each in trained):
         raise ConfigError(

@@ -1,5 +1,6 @@
 """All that a run is made of: saved, and put back to the last bit."""
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ..config import RunConfig
-from ..errors import CheckpointError
+from ..errors import CheckpointError, DivergedError
 from ..extensions.component import Component
 from ..options.declaration import plain_options
 from ..storage import checkpoint_file as checkpoint
 from ..storage.directory import RunDirectory
 from ..training.optimizer import load_optimizer_state
-from ..training.randomness import get_random_state, set_random_state
+from ..training.randomness import check_random_state, get_random_state, set_random_state
 from ..training.tracked_engine import describe_event
 from .assembly import Parts
 from .attachment import Attachment, Attachments
@@ -27,7 +28,8 @@ from .compatibility import (
     source_of_plugin,
 )
 from .fit import Fit
-from .saved_run import FORMAT, SavedRun
+from .saved_run import SavedRun
+from .saved_structure import FORMAT
 
 
 class Checkpointer:
@@ -89,6 +91,8 @@ class Checkpointer:
             load_optimizer_state(parts.optimizer, content["optimizer"])
             parts.history.load_state_dict(content["history"])
             parts.recorder.load_state_dict(content["recorder"], parts.device)
+            for state in filter(None, (content["random"], content["epoch_random"])):
+                check_random_state(state, parts.data.train_loader)
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             # torch says in the first line of several that there is something to say.
             reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
@@ -210,6 +214,17 @@ def _capture_plugin(attachment: Attachment) -> dict[str, Any]:
         # None of one that was detached: it begins anew.
         "state": attachment.call("state_dict", plugin.state_dict),
     }
+
+
+def check_finite(parts: Parts) -> None:
+    """Refuse to take weights that are not finite for those of a training that went well.
+
+    Raises:
+        DivergedError: one is not finite, also if each loss was.
+    """
+    if not is_finite(parts.model):
+        state = parts.trainer.state
+        raise DivergedError(state.epoch, state.iteration, math.nan, "a weight")
 
 
 def is_finite(model: nn.Module) -> bool:

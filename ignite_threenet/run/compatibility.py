@@ -33,6 +33,7 @@ def source_of_component(component: Component, word: str) -> dict[str, str]:
         "kind": qualified_name(component.make),
         "distribution": "" if Reference.parse(word).is_file else component.origin,
         "sha256": component.source_digest,
+        "file": component.file_digest,
     }
 
 
@@ -42,6 +43,7 @@ def source_of_plugin(plugin: Plugin) -> dict[str, str]:
         "kind": type(plugin).__qualname__,
         "distribution": "" if Reference.parse(plugin.use).is_file else plugin.distribution,
         "sha256": plugin.source_digest,
+        "file": plugin.file_digest,
     }
 
 
@@ -231,11 +233,16 @@ def merge_changes(saved: SavedRun, changes: Iterable[Change]) -> list[Change]:
 
 
 def _format_change(change: Change) -> str:
-    values = [change[each] or "none" for each in ("before", "now")]
+    where, before, now = change["of"], change["before"], change["now"]
     if change["fact"] == "sha256":
-        values = [value[:_DIGITS_SHOWN] for value in values]
-    noun = {"sha256": "the SHA-256 digest of its source"}.get(change["fact"], change["fact"])
-    return f"{change['of']}: {noun} was {values[0]}, and is {values[1]}"
+        return format_digests(where, before, now)
+    return f"{where}: {change['fact']} was {before or 'none'}, and is {now or 'none'}"
+
+
+def format_digests(where: str, before: str, now: str) -> str:
+    """Say that the source of something has changed."""
+    digests = [each[:_DIGITS_SHOWN] or "none" for each in (before, now)]
+    return f"{where}: the SHA-256 digest of its source was {digests[0]}, and is {digests[1]}"
 
 
 def check_versions(saved: SavedRun) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..errors import RunInterruptedError
 from ..extensions.plugin import Plugin
-from ..storage.directory import METRICS, SUMMARY, RunDirectory
+from ..storage.contents import METRICS, SUMMARY
+from ..storage.directory import RunDirectory
 from .assembly import Parts
 from .attachment import Attachments
 from .compatibility import check_data, check_versions
@@ -76,7 +77,7 @@ class RunFiles:
         """Write what a saved run has come to, once it is restored."""
         saved.remove_damaged()
         # It told how the run ended before, which is no longer so.
-        (self.directory.path / SUMMARY).unlink(missing_ok=True)
+        self.directory.remove(SUMMARY)
         self._write_what_is_known()
 
     def interruption(self) -> RunInterruptedError:

@@ -24,7 +24,7 @@ METADATA_KEY = "ignite_threenet"
 def write_final_model(directory: RunDirectory, parts: Parts) -> None:
     """Write the weights as they were tested, with what the model was made for in the header."""
     _write_model(directory, parts, FINAL_MODEL)
-    (directory.path / UNFINISHED_MODEL).unlink(missing_ok=True)
+    directory.remove(UNFINISHED_MODEL)
 
 
 def write_unfinished_model(directory: RunDirectory, parts: Parts) -> None:

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sized
 from typing import Any
 
-from torch import nn
-
 from ..errors import DataError, ThreeNetError, describe_error
 from ..training.engines import Batch, create_evaluator, describe
 from ..training.kept_state import keep_state
@@ -36,10 +34,9 @@ def measure_once(parts: Parts, split: str, batch: Batch) -> None:
     Raises:
         DataError: it cannot be measured.
     """
-    modules = [each for each in (parts.model, parts.loss_fn) if isinstance(each, nn.Module)]
     name = f"evaluators[{split}]"
     try:
-        with keep_random_state(None), keep_state(*modules):
+        with keep_random_state(None), keep_state(parts.model, parts.loss_fn):
             # An evaluator of its own: nobody listens to it.
             create_evaluator(parts.model, parts.make_metrics(), parts.device, name=name).run(
                 [batch]

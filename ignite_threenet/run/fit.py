@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
 from ignite.engine import Engine, Events
 from ignite.utils import manual_seed
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ThreeNetError, describe_error
 from ..training.randomness import get_random_state, set_random_state
 from .assembly import Parts
 from .first_batch import measure_once
@@ -69,12 +69,27 @@ class Fit:
             elif self._saved.has_ended(config.epochs):
                 self._end_as_saved(self._saved)
             else:
-                self._go_on(self._saved)
+                with self._blaming(self._saved):
+                    self._go_on(self._saved)
         self._can_interrupt = False
         if self.was_interrupted:
             trainer.abandon()
         elif not self._has_completed:
             logger.warning("a handler ended the training without the event COMPLETED")
+
+    @contextmanager
+    def _blaming(self, saved: SavedRun) -> Iterator[None]:
+        """Blame what was saved for a failure of the very first step that is taken with it."""
+        try:
+            yield
+        except ThreeNetError:
+            raise
+        except Exception as error:
+            is_first = self._parts.recorder.iteration <= saved.content["iteration"]
+            if not (is_first and hasattr(error, "__notes__")):
+                raise
+            problem = f"does not fit this run: {describe_error(error)}"
+            raise CheckpointError(saved.path, problem) from error
 
     def interrupt(self) -> bool:
         """Ask the training to end after the iteration in hand; a signal handler may call this.

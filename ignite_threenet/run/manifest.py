@@ -20,7 +20,8 @@ from ..training.tracked_engine import Registration
 from .assembly import Parts
 
 _PACKAGES = ("torch", "torchvision", "pytorch-ignite", "matplotlib", "numpy")
-_GIT_TIMEOUT_S = 5.0
+_GIT_TIMEOUT_S = 1.0
+_GIT_OPTIONS = ("-c", "core.fsmonitor=false", "--no-optional-locks", "--no-pager")
 
 
 def build_manifest(
@@ -166,20 +167,20 @@ def build_plan(
 
 
 def _git_commit(directory: Path) -> dict[str, Any] | None:
-    """Find the commit that the directory is at; None if there is none."""
-    commit = _git(directory, "rev-parse", "HEAD")
-    if commit is None:
-        return None
-    changes = _git(directory, "status", "--porcelain")
-    return {"commit": commit, "changed": None if changes is None else bool(changes)}
+    """Find the commit that the directory is at; None if there is none.
 
-
-def _git(directory: Path, *arguments: str) -> str | None:
-    command = ["git", "-C", str(directory), *arguments]
+    Whether files have changed is not asked: to tell, git runs programs that the repository names.
+    """
+    command = ["git", "-C", str(directory), *_GIT_OPTIONS, "rev-parse", "--verify", "HEAD"]
     try:
         result = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-            command, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=True
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_GIT_TIMEOUT_S,
+            check=True,
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
-    return result.stdout.strip()
+    return {"commit": result.stdout.strip()}

@@ -1,16 +1,36 @@
 """What a run is asked to do: checked before anything is built."""
 
 import os
+from collections.abc import Iterable
+from weakref import WeakSet
 
 import ignite.distributed as idist
 
 from ..config import RunConfig
 from ..data.data_module import check_loaders
-from ..errors import ConfigError
-from ..storage.directory import check_usable
+from ..errors import ConfigError, PluginChoiceError
+from ..extensions.plugin import Plugin
+from ..storage.contents import check_usable
 from .assembly import Given
 from .compatibility import check_epochs, check_own_loaders
 from .saved_run import SavedRun
+
+# Plugins hold the state of one run: a second one would mix with it.
+_used: WeakSet[Plugin] = WeakSet()
+
+
+def check_unused(plugins: Iterable[Plugin]) -> None:
+    """Refuse plugins that take part in another run.
+
+    Raises:
+        PluginChoiceError: one does.
+    """
+    plugins = list(plugins)
+    for plugin in plugins:
+        if plugin in _used:
+            problem = "takes part in another run; make a new one for each"
+            raise PluginChoiceError(plugin.name, plugin.distribution, problem)
+    _used.update(plugins)
 
 
 def check_request(config: RunConfig, given: Given, saved: SavedRun | None) -> None:

@@ -23,16 +23,17 @@ from ..training.loss import LossFunction
 from ..training.optimizer import MakeOptimizer
 from ..training.randomness import keep_random_state
 from ..training.tracked_engine import Registration, list_handlers
-from .assembly import Given, MakeMetrics, Parts, assemble
+from .assembly import Given, MakeMetrics, assemble
 from .attachment import Attachments
-from .checkpointing import Checkpointer
+from .checkpointing import Checkpointer, check_finite
 from .compatibility import check_components, check_kinds, check_plugins, merge_changes
+from .completed import restore_completed
 from .files import RunFiles
 from .first_batch import try_loaders
 from .fit import Fit
 from .fixed import FixedAttributes
 from .manifest import build_plan, flat_options
-from .request import check_request
+from .request import check_request, check_unused
 from .saved_choice import choose_for_resume
 from .saved_run import SavedRun, open_saved_run
 
@@ -131,6 +132,7 @@ class Run(FixedAttributes):
         check_request(self.config, given, saved)
         changes = check_components(saved, self.config, self.components) if saved else []
         plugins = choice.create_plugins()
+        check_unused(plugins)
         parts = self._parts = assemble(choice, given)
         self._publish(parts)
 
@@ -146,16 +148,9 @@ class Run(FixedAttributes):
         self._files = RunFiles(parts, self.attachments, saved, self.sources, changes)
         self._has_trained = False
         self.attachments.attach(plugins, self)
+        if saved is not None and saved.is_completed(self.config.epochs):
+            restore_completed(saved, parts, self._checkpointer)
         watcher.get()(self)
-
-    def _publish(self, parts: Parts) -> None:
-        """Offer the parts to plugins and scripts."""
-        self.device, self.model, self.loss_fn = parts.device, parts.model, parts.loss_fn
-        self.optimizer, self.trainer = parts.optimizer, parts.trainer
-        self.evaluators, self.history = parts.evaluators, parts.history
-        self.recorder, self.loaders = parts.recorder, parts.data.loaders
-        self.dataset_name, self.class_names = parts.data.name, parts.data.class_names
-        self.data_sha256 = parts.data.sha256
 
     @classmethod
     def resume(
@@ -273,8 +268,8 @@ class Run(FixedAttributes):
     @contextmanager
     def keep_state(self) -> Iterator[None]:
         """Put the model, loss, optimizer and random generators back after a block."""
-        modules = [each for each in (self.model, self.loss_fn) if isinstance(each, nn.Module)]
-        with keep_random_state(self.loaders["train"]), keep_state(*modules, self.optimizer):
+        kept = keep_state(self.model, self.loss_fn, self.optimizer)
+        with keep_random_state(self.loaders["train"]), kept:
             yield
 
     def save(self, keep: int = 2) -> Path:
@@ -338,6 +333,7 @@ class Run(FixedAttributes):
     def _test(self) -> None:
         if self._fit.was_interrupted:
             raise self._files.interruption()
+        check_finite(self._parts)
         self.history.end_training()
         if "test" in self.evaluators:
             self.evaluate("test")

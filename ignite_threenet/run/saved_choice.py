@@ -20,6 +20,7 @@ from ..options.plain import to_plain
 from ..settings.choice import Choice, key_of, owners_of
 from ..settings.choosing import choose_component, leave_out_quiet, name_components
 from ..settings.config_file import ConfigFile
+from .saved_files import check_files
 from .saved_run import SavedRun
 
 EPOCHS = "epochs"
@@ -67,7 +68,8 @@ def choose_saved(
     values = _config_values(saved) | dict(places or {})
     words = {kind: str(values.get(kind, getattr(RunConfig, kind))) for kind in GROUPS}
     _check_places(saved, words)
-    wanted = name_plugins(saved) if plugins is None else plugins
+    wanted = list(name_plugins(saved) if plugins is None else plugins)
+    check_files(saved, [kind for kind in GROUPS if kind not in (*own, *(places or {}))], wanted)
     chosen = tuple(resolve_plugins(wanted, set(saved.without) & find_plugins().keys()))
     components = {kind: choose_component(kind, words[kind]) for kind in GROUPS if kind not in own}
     options = {kind: each["options"] for kind, each in saved.components.items()}

@@ -8,36 +8,10 @@ from typing import Any, NamedTuple
 from ..errors import CheckpointError
 from ..storage import checkpoint_file as checkpoint
 from ..storage.directory import RunDirectory
+from .saved_structure import MisfitError, check_structure
 
 logger = logging.getLogger("ignite_threenet")
-FORMAT = 3
-_KEYS: Mapping[str, type | tuple[type, ...]] = {
-    "format": int,
-    "versions": dict,
-    "config": dict,
-    "dataset": dict,
-    "components": dict,
-    "plugins": list,
-    "kinds": dict,
-    "epoch": int,
-    "iteration": int,
-    "steps": int,
-    "left_epoch": int,
-    "epoch_length": (int, type(None)),
-    "ended": (bool, str),
-    "model": dict,
-    "buffers": list,
-    "frozen": list,
-    "loss": dict,
-    "optimizer": dict,
-    "history": dict,
-    "recorder": dict,
-    "random": dict,
-    "epoch_random": dict,
-}
 SOURCE_KEYS = ("kind", "distribution", "sha256")
-_PLUGIN_KEYS = ("name", "use", "source", "options", "changes_training", "left_out", "state")
-_COMPONENT_KEYS = ("name", "source", "options")
 
 
 class SavedRun(NamedTuple):
@@ -116,7 +90,7 @@ class SavedRun(NamedTuple):
         for path in self.directory.checkpoints():
             if path == self.path:
                 return
-            path.unlink()
+            self.directory.pass_over(path)
 
 
 def open_saved_run(path: Path) -> SavedRun:
@@ -160,21 +134,7 @@ def _read_newest(directory: RunDirectory) -> SavedRun:
 
 
 def _check_content(path: Path, content: Mapping[str, Any]) -> None:
-    found = content.get("format")
-    if found != FORMAT:
-        raise CheckpointError(path, f"has the format {found!r}; this version reads {FORMAT}")
-    for name, kind in _KEYS.items():
-        if not isinstance(content.get(name), kind):
-            raise CheckpointError(path, f"lacks {name!r}")
-    for plugin in content["plugins"]:
-        if not isinstance(plugin, dict) or set(plugin) != set(_PLUGIN_KEYS):
-            raise CheckpointError(path, "lacks a fact of a plugin")
-    for component in content["components"].values():
-        if not isinstance(component, dict) or set(component) != set(_COMPONENT_KEYS):
-            raise CheckpointError(path, "lacks a fact of the model or the dataset")
-    for each in (*content["plugins"], *content["components"].values()):
-        if not isinstance(each["source"], dict) or set(each["source"]) != set(SOURCE_KEYS):
-            raise CheckpointError(path, "lacks where a component or a plugin came from")
-    for name in ("epoch", "iteration", "steps"):
-        if content[name] < 0:
-            raise CheckpointError(path, f"has {name} {content[name]}")
+    try:
+        check_structure(content)
+    except MisfitError as error:
+        raise CheckpointError(path, str(error)) from None

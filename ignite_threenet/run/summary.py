@@ -4,7 +4,8 @@ from typing import Any
 
 from ..errors import DivergedError, RunInterruptedError
 from ..options.plain import to_plain
-from ..storage.directory import SUMMARY, RunDirectory
+from ..storage.contents import SUMMARY
+from ..storage.directory import RunDirectory
 from ..training.device import describe_device
 from .assembly import Parts
 from .attachment import Attachments
@@ -44,8 +45,7 @@ def build_summary(
             "test": final_test.metrics if final_test is not None else None,
             "seconds": seconds,
             "directory": directory.path,
-            "files": [name for name in directory.files if (directory.path / name).exists()]
-            + [SUMMARY],
+            "files": [*directory.existing_files(), SUMMARY],
             "plugins": {each.name: each.summary for each in attachments},
             "detached": {
                 each.name: str(each.failure) for each in attachments if each.failure is not None

@@ -25,7 +25,7 @@ from ..errors import CheckpointError, RunInterruptedError
 from ..extensions.plugin import Plugin
 from ..options.declaration import option_specs
 from ..storage import checkpoint_file as checkpoint
-from ..storage.directory import MANIFEST, METRICS, SUMMARY, is_kept_for_resuming
+from ..storage.contents import MANIFEST, METRICS, SUMMARY, is_kept_for_resuming
 from ..training.engines import Batch
 from ..training.randomness import get_random_state
 from .comparison import Comparison, Outcome, differences

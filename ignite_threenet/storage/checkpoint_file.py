@@ -225,6 +225,8 @@ def _one_line(error: Exception) -> str:
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():
+            raise CheckpointError(path, "is no file")
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror}") from error

@@ -3,8 +3,6 @@
 import io
 import json
 import logging
-import re
-import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
@@ -16,13 +14,25 @@ from torch import nn
 
 from ..errors import CheckpointError, DirectoryError
 from .checkpoint_file import copy_weights
+from .contents import (
+    CHECKPOINT,
+    LOCK,
+    MANIFEST,
+    METRICS,
+    OWNER,
+    SUMMARY,
+    check_usable,
+    is_free,
+    is_manifest,
+    remove_run,
+)
 from .files import (
-    is_plain,
-    is_temporary,
+    append_text,
+    is_regular,
     make_directory,
-    naming,
     plain_names,
     read_json,
+    remove_temporaries,
     sync_file,
     write_atomically,
 )
@@ -33,13 +43,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 logger = logging.getLogger("ignite_threenet")
-MANIFEST, METRICS, SUMMARY = "manifest.json", "metrics.jsonl", "summary.json"
-LOCK, OWNER = ".lock", ".owner"
-_CHECKPOINT = re.compile(r"checkpoint-(\d{8,})\.safetensors")
-
-# Earlier versions wrote .pt, which is no longer read; the names are still a run's.
-_ANY_CHECKPOINT = re.compile(r"checkpoint-\d{8,}\.(safetensors|pt)")
-_RESERVED = (MANIFEST, METRICS, SUMMARY, LOCK, OWNER)
 _DEFAULT_PARENT = Path("runs")
 
 
@@ -54,13 +57,15 @@ class RunDirectory:
     """
 
     def __init__(self, path: Path, *, is_made: bool = True, force: bool = False) -> None:
-        self.path = path
+        # Absolute, because a handler may change the current directory while the run goes on.
+        self._lead_to(path)
         self.files = [MANIFEST]
         self._is_made, self._force = is_made, force
+        self._is_reserved = True
+        self._passed_over: set[str] = set()
         self._manifest: Mapping[str, Any] = {
             "versions": {"ignite_threenet": version("ignite-threenet")}
         }
-        self._lock = DirectoryLock(path / LOCK, path / OWNER)
 
     @classmethod
     def plan(cls, out: Path | None, dataset: str, *, force: bool = False) -> "RunDirectory":
@@ -76,7 +81,9 @@ class RunDirectory:
         """
         path = out if out is not None else _unused_path(dataset)
         check_usable(path, force=force)
-        return cls(path, is_made=False, force=force)
+        directory = cls(path, is_made=False, force=force)
+        directory._is_reserved = out is not None
+        return directory
 
     def make(self) -> None:
         """Make the directory, unless that was done; never over another run, unless told to.
@@ -87,12 +94,14 @@ class RunDirectory:
         if self._is_made:
             return
         try:
-            make_directory(self.path)
+            self._reserve()
+            make_directory(self._at)
             self._lock.acquire()
             # Again, because another run may have come and gone in between.
-            check_usable(self.path, force=self._force)
+            check_usable(self._at, force=self._force)
+            remove_temporaries(self._at)
             if self._force:
-                _remove_run(self.path)
+                remove_run(self._at)
             self._is_made = True
             self.write_manifest(self._manifest)
         except BaseException as error:
@@ -102,10 +111,27 @@ class RunDirectory:
                 raise DirectoryError(self.path, f"cannot be written: {error.strerror}") from error
             raise
 
+    def _reserve(self) -> None:
+        """Make a directory whose name nobody chose; another run may have the same name in mind."""
+        first = self.path
+        number = 1
+        while not self._is_reserved:
+            try:
+                make_directory(self._at.parent)
+                self._at.mkdir()
+                self._is_reserved = True
+            except FileExistsError:
+                number += 1
+                self._lead_to(first.with_name(f"{first.name}-{number}"))
+
+    def _lead_to(self, path: Path) -> None:
+        self.path, self._at = path, path.absolute()
+        self._lock = DirectoryLock(self._at / LOCK, self._at / OWNER)
+
     def __truediv__(self, name: str) -> Path:
         """Give the path of a file in it, which is made first: whoever asks will write."""
         self.make()
-        return self.path / name
+        return self._at / name
 
     def __fspath__(self) -> str:
         return str(self / "")
@@ -118,7 +144,7 @@ class RunDirectory:
             DirectoryError: it holds no run, or another process is using it.
         """
         manifest = read_json(path / MANIFEST)
-        if not _is_manifest(manifest):
+        if not is_manifest(manifest):
             raise DirectoryError(path, "holds no run")
         directory = cls(path)
         try:
@@ -142,7 +168,7 @@ class RunDirectory:
 
     def read_summary(self) -> Mapping[str, Any]:
         """Read how the run ended; empty where it did not, or where that cannot be read."""
-        return read_json(self.path / SUMMARY)
+        return read_json(self._at / SUMMARY)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write what the run is made from; the list of its files is added."""
@@ -151,8 +177,8 @@ class RunDirectory:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write how the run ended, when the lines before it are on the disk too."""
-        if (self.path / METRICS).exists():
-            sync_file(self.path / METRICS)
+        if (self._at / METRICS).exists():
+            sync_file(self._at / METRICS)
         self._note(SUMMARY)
         self._write_json(SUMMARY, summary)
 
@@ -171,7 +197,7 @@ class RunDirectory:
         """
         self._check_free(name)
         self._note(name)
-        path = self.path / name
+        path = self._at / name
         write_atomically(path, content)
         return path
 
@@ -209,28 +235,44 @@ class RunDirectory:
         Raises:
             CheckpointError: it cannot be written; the earlier ones are still there.
         """
-        path = self.path / f"checkpoint-{iteration:08}.safetensors"
+        path = self._at / f"checkpoint-{iteration:08}.safetensors"
         try:
             write_atomically(path, content)
         except OSError as error:
             raise CheckpointError(path, f"cannot be written: {error.strerror}") from error
+        self._passed_over.discard(path.name)
         for old in self.checkpoints()[keep:]:
-            _remove_checkpoint(old)
+            _remove_checkpoint(self._at / old.name)
         return path
 
     def checkpoints(self) -> list[Path]:
         """List the checkpoints, the one with the most iterations first."""
-        found = (entry for entry in self.path.iterdir() if _CHECKPOINT.fullmatch(entry.name))
-        return sorted(found, key=_iteration_of, reverse=True)
+        names = [entry.name for entry in self._at.iterdir() if is_regular(entry)]
+        found = [each for each in names if CHECKPOINT.fullmatch(each)]
+        known = [self.path / each for each in found if each not in self._passed_over]
+        return sorted(known, key=_iteration_of, reverse=True)
+
+    def pass_over(self, checkpoint: Path) -> None:
+        """Remove a checkpoint that cannot be read; if it cannot be removed, never count it."""
+        self._passed_over.add(checkpoint.name)
+        _remove_checkpoint(self._at / checkpoint.name)
 
     def last_saved_iteration(self) -> int | None:
         """Tell how many iterations the newest checkpoint has, by its name."""
         return next(map(_iteration_of, self.checkpoints()), None)
 
+    def remove(self, name: str) -> None:
+        """Remove a file of the run, if it is there."""
+        (self._at / name).unlink(missing_ok=True)
+
+    def existing_files(self) -> list[str]:
+        """Name the files of the run that are there, in the order of their first writing."""
+        return [name for name in self.files if (self._at / name).exists()]
+
     def rewrite_lines(self, name: str, lines: list[str]) -> None:
         """Replace a file of lines."""
         self._note(name)
-        write_atomically(self.path / name, "".join(f"{line}\n" for line in lines).encode())
+        write_atomically(self._at / name, "".join(f"{line}\n" for line in lines).encode())
 
     def make_folder(self, name: str) -> Path:
         """Make a folder of the run, for what writes its files by itself.
@@ -240,19 +282,19 @@ class RunDirectory:
         """
         self._check_free(name)
         self._note(f"{name}/")
-        path = self.path / name
+        path = self._at / name
+        if path.is_symlink():
+            raise DirectoryError(path, "is a link; expected a folder of this run")
         path.mkdir(exist_ok=True)
         return path
 
     def append_line(self, name: str, line: str) -> None:
         """Add a line to a file of the run, in one piece."""
         self._note(name)
-        path = self.path / name
-        with naming(path), path.open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+        append_text(self._at / name, f"{line}\n")
 
     def _check_free(self, name: str) -> None:
-        if not is_plain(name) or name in _RESERVED or _ANY_CHECKPOINT.fullmatch(name):
+        if not is_free(name):
             raise ValueError(f"{name!r} is not a plain name that is free in a run's directory")
 
     def _note(self, name: str) -> None:
@@ -264,46 +306,11 @@ class RunDirectory:
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         text = json.dumps(content, indent=2, allow_nan=False)
-        write_atomically(self.path / name, f"{text}\n".encode())
-
-
-def check_usable(path: Path, *, force: bool = False) -> None:
-    """Make sure that a run can use a directory, without changing anything.
-
-    Raises:
-        DirectoryError: it holds a run and force is not given, or files that are no run's, or
-            is not a directory, or cannot be read.
-    """
-    if path.is_symlink() and not path.exists():
-        raise DirectoryError(path, "is a link that leads nowhere; choose another --out")
-    try:
-        names = [entry.name for entry in path.iterdir()] if path.exists() else []
-    except NotADirectoryError as error:
-        raise DirectoryError(path, "is not a directory; choose another --out") from error
-    except OSError as error:
-        raise DirectoryError(path, f"cannot be read: {error.strerror}") from error
-    if _is_manifest(read_json(path / MANIFEST)):
-        if not force:
-            raise DirectoryError(
-                path, "holds a run; choose another --out, or replace it by --force"
-            )
-    elif any(name not in (LOCK, OWNER) and not is_temporary(name) for name in names):
-        raise DirectoryError(path, "is not empty and holds no run; choose another --out")
-
-
-def is_kept_for_resuming(name: str) -> bool:
-    """Tell whether a file of a run's directory only serves to go on from it."""
-    is_checkpoint = _ANY_CHECKPOINT.fullmatch(name) is not None
-    return name in (LOCK, OWNER) or is_checkpoint or is_temporary(name)
-
-
-def _is_manifest(content: Mapping[str, Any]) -> bool:
-    versions = content.get("versions")
-    return isinstance(versions, dict) and "ignite_threenet" in versions
+        write_atomically(self._at / name, f"{text}\n".encode())
 
 
 def _iteration_of(checkpoint: Path) -> int:
-    match = _CHECKPOINT.fullmatch(checkpoint.name)
+    match = CHECKPOINT.fullmatch(checkpoint.name)
     return int(match[1]) if match else -1
 
 
@@ -313,22 +320,6 @@ def _remove_checkpoint(path: Path) -> None:
         path.unlink()
     except OSError as error:
         logger.warning("%s: cannot be removed: %s", path, error.strerror)
-
-
-def _remove_run(path: Path) -> None:
-    """Remove a run's checkpoints and the files that its manifest lists, itself the last."""
-    names = [entry.name for entry in path.iterdir()]
-    checkpoints = [name for name in names if _ANY_CHECKPOINT.fullmatch(name)]
-    listed = plain_names(read_json(path / MANIFEST).get("files"))
-    for name in [*checkpoints, *listed]:
-        entry = path / name
-        if name in (MANIFEST, LOCK, OWNER):
-            continue
-        if name.endswith("/") and entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif entry.is_file():
-            entry.unlink()
-    (path / MANIFEST).unlink(missing_ok=True)
 
 
 def _unused_path(dataset: str) -> Path:

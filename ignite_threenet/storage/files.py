@@ -4,13 +4,18 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-_TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}")
+# No file of anybody else ends so.
+_TEMPORARY = re.compile(r"\..+\.ignite-threenet-[0-9a-f]{16}", re.DOTALL)
+# Bytes of the name that a temporary file repeats: it must fit where a name of 255 bytes fits.
+_REPEATED = 200
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows alone has it
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows alone has it not
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -20,7 +25,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         OSError: the file cannot be written; its old content is still there, and the error names
             the file.
     """
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    repeated = os.fsdecode(os.fsencode(path.name)[:_REPEATED])
+    temporary = path.with_name(f".{repeated}.ignite-threenet-{secrets.token_hex(8)}")
     with naming(path):
         try:
             _write_new(temporary, content)
@@ -49,11 +55,37 @@ def sync_file(path: Path) -> None:
         OSError: that fails; the error names the file.
     """
     with naming(path):
-        descriptor = os.open(path, os.O_RDWR | _BINARY)
+        descriptor = os.open(path, os.O_RDWR | _BINARY | _NO_FOLLOW)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add text to a file, which may be there, in one piece; never through a link.
+
+    Raises:
+        OSError: it cannot be written; the error names the file.
+    """
+    with naming(path):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _BINARY | _NO_FOLLOW
+        descriptor = os.open(path, flags, 0o666)
+        try:
+            _write_all(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
+
+
+def is_regular(path: Path) -> bool:
+    """Tell whether a name is that of a file: no link, directory, pipe or device.
+
+    To open a pipe may take for ever.
+    """
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def make_directory(path: Path) -> None:
@@ -72,7 +104,7 @@ def is_temporary(name: str) -> bool:
 def remove_temporaries(directory: Path) -> None:
     """Remove what killed processes left; nobody may be writing there."""
     for entry in directory.iterdir():
-        if is_temporary(entry.name):
+        if is_temporary(entry.name) and is_regular(entry):
             with suppress(OSError):
                 entry.unlink()
 
@@ -80,8 +112,8 @@ def remove_temporaries(directory: Path) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a file of values by name; empty if it holds something else, or cannot be read."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        content = json.loads(path.read_bytes()) if path.is_file() else {}
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -103,12 +135,16 @@ def is_plain(name: str) -> bool:
 def _write_new(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
     try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        _write_all(descriptor, content)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def _sync_directory(directory: Path) -> None:

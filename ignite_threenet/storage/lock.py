@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import DirectoryError
-from .files import remove_temporaries
+from .files import is_regular, write_atomically
 
 _OWNER_ATTEMPTS, _OWNER_PAUSE_S = 20, 0.05
 
@@ -23,23 +23,25 @@ class DirectoryLock:
     """
 
     def __init__(self, file: Path, owner: Path) -> None:
-        self._directory, self._owner = owner.parent, owner
+        self._directory, self._file, self._owner = owner.parent, file, owner
         # Held by the process, so that a dead one leaves no lock behind.
         self._lock = FileLock(file, timeout=0, thread_local=False)
 
     def acquire(self) -> None:
-        """Take the directory, and remove what killed processes left there.
+        """Take the directory, and sign.
 
         Raises:
-            DirectoryError: another process is using it.
+            DirectoryError: another process is using it, or what stands in the lock's place is no
+                file.
             OSError: it cannot be written.
         """
+        if os.path.lexists(self._file) and not is_regular(self._file):
+            raise DirectoryError(self._directory, f"its {self._file.name} is no file")
         try:
             self._lock.acquire()
         except Timeout as error:
             raise DirectoryError(self._directory, f"is in use by {self._name_owner()}") from error
-        remove_temporaries(self._directory)
-        self._owner.write_text(f"{os.getpid()}\n", encoding="utf-8")
+        write_atomically(self._owner, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Let others use the directory; nothing happens where it was not taken."""
@@ -52,6 +54,7 @@ class DirectoryLock:
         """Name the process that uses a directory; one that has just locked it signs in a moment."""
         for _ in range(_OWNER_ATTEMPTS):
             with suppress(OSError, ValueError):
-                return f"process {int(self._owner.read_text(encoding='utf-8'))}"
+                if is_regular(self._owner):
+                    return f"process {int(self._owner.read_text(encoding='utf-8'))}"
             time.sleep(_OWNER_PAUSE_S)
         return "another process"

@@ -1,7 +1,8 @@
 """What was measured, epoch by epoch, in memory and in metrics.jsonl."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -125,6 +126,28 @@ class History:
         self.measurements[:] = [Measurement(**each) for each in state["measurements"]]
         self._order[:] = state["order"]
 
+    def load_lines(self, lines: Iterable[str]) -> None:
+        """Take back what lines() gave, in place of what is known; nothing is written.
+
+        Raises:
+            ValueError, TypeError, KeyError: lines() did not give this.
+        """
+        epochs: list[EpochRecord] = []
+        measurements: list[Measurement] = []
+        order = []
+        for line in lines:
+            record = json.loads(line)
+            kind = record.pop("record")
+            order.append(kind)
+            if kind == "epoch":
+                # JSON has no number that is none.
+                losses = {key: _number(record[key]) for key in ("loss", "last_loss")}
+                epochs.append(EpochRecord(**{**record, **losses}))
+            else:
+                values = {name: _number(each) for name, each in record["metrics"].items()}
+                measurements.append(Measurement(**{**record, "metrics": values}))
+        self.epochs[:], self.measurements[:], self._order[:] = epochs, measurements, order
+
     def add_epoch(self, record: EpochRecord) -> None:
         """Note a finished epoch."""
         self.epochs.append(record)
@@ -145,11 +168,8 @@ class History:
 
     def best(self, split: str) -> Measurement | None:
         """Find the measurement of a split with the highest accuracy; the later one of equals."""
-        return max(
-            reversed(self.of_split(split)),
-            key=lambda measurement: measurement.metrics["accuracy"],
-            default=None,
-        )
+        measured = [each for each in self.of_split(split) if "accuracy" in each.metrics]
+        return max(reversed(measured), key=lambda each: each.metrics["accuracy"], default=None)
 
     @property
     def final_test(self) -> Measurement | None:
@@ -161,6 +181,10 @@ class History:
         self._order.append(kind)
         if self._write_line is not None:
             self._write_line(_format(kind, record))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _format(kind: str, record: EpochRecord | Measurement) -> str:

@@ -24,7 +24,7 @@ _REGISTERED = (*_WITH_WEIGHTS, "_buffers")
 
 
 @contextmanager
-def keep_state(*owners: nn.Module | Optimizer) -> Iterator[None]:
+def keep_state(*owners: object) -> Iterator[None]:
     """Put back all that a block changes of modules and optimizers.
 
     That is: weights, buffers, gradients, modes, attributes, and what lists, dicts, arrays and
@@ -32,7 +32,7 @@ def keep_state(*owners: nn.Module | Optimizer) -> Iterator[None]:
     the weights that it made.
 
     Args:
-        owners: the modules and optimizers; None of their tensors is replaced by another.
+        owners: the modules and optimizers; of what is neither, nothing is noted.
 
     Example:
         >>> layer = nn.BatchNorm1d(2)

@@ -100,6 +100,7 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
     Raises:
         ValueError: it does not fit the optimizer's parameters.
     """
+    _check_groups(optimizer, state)
     optimizer.load_state_dict(dict(state))
     if "state" not in state or "param_groups" not in state:
         return  # it has a format of its own, and has read it by itself
@@ -109,6 +110,25 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
                 like = parameter if group.get("fused") else None
                 loaded, saved = optimizer.state[parameter], state["state"][key]
                 optimizer.state[parameter] = _as_saved(loaded, saved, like)
+
+
+def _check_groups(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Refuse settings of another kind than the optimizer's: its next step would fail on them."""
+    for index, (group, saved) in enumerate(
+        zip(optimizer.param_groups, state.get("param_groups", ()), strict=False)
+    ):
+        for name in group.keys() & saved.keys() - {"params"}:
+            now, before = group[name], saved[name]
+            if not _is_alike(now, before):
+                raise ValueError(
+                    f"param_groups[{index}] has {name} {before!r}; expected one like {now!r}"
+                )
+
+
+def _is_alike(one: Any, other: Any) -> bool:
+    """Tell whether two settings are of one kind; a number may stand for another, or for None."""
+    kinds = [int | float | Tensor | None, str, list | tuple, dict]
+    return any(isinstance(one, each) and isinstance(other, each) for each in kinds)
 
 
 def _as_saved(loaded: Any, saved: Any, like: Tensor | None) -> Any:

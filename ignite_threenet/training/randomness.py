@@ -43,6 +43,17 @@ def set_random_state(state: Mapping[str, Any], loader: object = None) -> None:
         generator.set_state(saved)
 
 
+def check_random_state(state: Mapping[str, Any], loader: object = None) -> None:
+    """Refuse what set_random_state() would not take; the generators stay as they are.
+
+    Raises:
+        ValueError: a state has another length or another range.
+        RuntimeError: torch refuses one.
+    """
+    with keep_random_state(loader):
+        set_random_state(state, loader)
+
+
 @contextmanager
 def keep_random_state(loader: object) -> Iterator[None]:
     """Restore the random generators after a pass over a loader, which may shuffle or distort.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ignite_threenet import CheckpointError, DirectoryError, ThreeNetError
 from ignite_threenet.storage import checkpoint_file as checkpoint
-from ignite_threenet.storage.directory import OWNER
+from ignite_threenet.storage.contents import OWNER
 
 from .layer import Layer, Step
 from .runs import checkpoints, differences, make_run, outcome, resume, strangers, without_times
@@ -131,7 +131,7 @@ def _fail(out: Path, layer: _Failing) -> Iterator[str]:
         yield f"the message lacks the cause: {message}"
     # A directory's own steps are part of writing a file in it.
     target = step.target or step.path
-    name = re.sub(r"^\.(.*)-[0-9a-f]{8}$", r"\1", target.name)
+    name = re.sub(r"^\.(.*)\.ignite-threenet-[0-9a-f]{16}$", r"\1", target.name)
     is_file = target != out and out in target.parents
     place = out / name if is_file and not is_general else out
     if str(place) not in message:

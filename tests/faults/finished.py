@@ -9,7 +9,7 @@ from ignite_threenet import Plugin, RunConfig, ThreeNetError
 from ignite_threenet.run.run import Run
 from ignite_threenet.run.saved_run import open_saved_run
 from ignite_threenet.settings.choosing import choose_for_script
-from ignite_threenet.storage.directory import SUMMARY
+from ignite_threenet.storage.contents import SUMMARY
 
 from .probes import CountIterations
 from .runs import EPOCHS, LENGTH, differences, make_loaders, make_plugins, make_run, outcome, resume

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ignite_threenet import CheckpointError, Plugin, Run, RunConfig
 from ignite_threenet.storage import checkpoint_file as checkpoint
-from ignite_threenet.storage.directory import METRICS, SUMMARY
+from ignite_threenet.storage.contents import METRICS, SUMMARY
 
 EPOCHS = 3
 LENGTH = 4

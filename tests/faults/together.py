@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ignite_threenet.storage.directory import SUMMARY
+from ignite_threenet.storage.contents import SUMMARY
 
 from . import forks, sites
 from .probes import DONE, Tell

@@ -13,7 +13,7 @@ from ignite.engine import Events
 from safetensors.torch import load_file
 from torch import nn
 
-from ignite_threenet import Plugin, Run, RunConfig
+from ignite_threenet import DivergedError, Plugin, Run, RunConfig
 
 
 def header_of(run: Run) -> dict[str, Any]:
@@ -87,12 +87,17 @@ class Poison(Plugin):
         next(run.model.parameters()).fill_(torch.nan)
 
 
-def test_a_model_that_is_not_finite_is_not_written(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_whose_weights_are_not_finite_has_not_gone_well(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     run = make_run(Poison())
-    run.train()
 
+    with pytest.raises(DivergedError, match=r"^a weight became nan at epoch 3, iteration 12; "):
+        run.train()
+
+    assert run.directory.read_summary()["status"] == "diverged"
     assert not (run.directory.path / "model.safetensors").exists()
-    assert "model.safetensors: not written: the model is not finite" in caplog.text
+    assert "unfinished.safetensors: not written: the model is not finite" in caplog.text
 
 
 def test_an_interrupted_run_has_none_yet() -> None:

@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -589,21 +590,36 @@ class TestRecords:
         assert len(manifest["dataset"]["sha256"]) == 4
         assert manifest["git"] is None
 
-    def test_the_manifest_names_the_commit_where_there_is_one(
-        self, make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+    def test_the_manifest_names_the_commit_and_no_program_of_the_repository_is_run(
+        self, make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        answers = {"rev-parse": "abc123\n", "status": ""}
+        repository = tmp_path / "theirs"
+        repository.mkdir()
+        monkeypatch.chdir(repository)
 
-        class Answer:
-            def __init__(self, command: list[str], **options: object) -> None:
-                self.stdout = answers[command[3]]
+        def git(*words: str) -> str:
+            identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+            command = ["git", *identity, *words]
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-        monkeypatch.setattr("subprocess.run", Answer)
+        program = f"touch {tmp_path / 'was-run'}; cat"
+        git("init", "-q")
+        Path("data.txt").write_text("1")
+        Path(".gitattributes").write_text("* filter=theirs")
+        git("add", ".")
+        git("commit", "-q", "-m", "first")
+        for key in ("core.fsmonitor", "filter.theirs.clean", "filter.theirs.smudge", "core.pager"):
+            git("config", key, program)
+        Path("data.txt").write_text("2")
+        commit, index = git("rev-parse", "HEAD").strip(), Path(".git/index").read_bytes()
+
         run = make_run()
         run.train()
 
         manifest = json.loads((run.directory.path / "manifest.json").read_text())
-        assert manifest["git"] == {"commit": "abc123", "changed": False}
+        assert manifest["git"] == {"commit": commit}
+        assert Path(".git/index").read_bytes() == index
+        assert not (tmp_path / "was-run").exists()
 
     def test_the_summary_is_what_the_file_holds(self, make_run: Callable[..., Run]) -> None:
         run = make_run("best", "timing")

@@ -19,16 +19,16 @@ from torch import nn
 from ignite_threenet import load_weights
 from ignite_threenet.errors import CheckpointError, DirectoryError
 from ignite_threenet.storage import directory, lock
-from ignite_threenet.storage.directory import (
+from ignite_threenet.storage.contents import (
     LOCK,
     MANIFEST,
     METRICS,
     OWNER,
     SUMMARY,
-    RunDirectory,
     check_usable,
     is_kept_for_resuming,
 )
+from ignite_threenet.storage.directory import RunDirectory
 
 
 class _StoppedClock(datetime):
