@@ -275,6 +275,11 @@ def check_data(saved: SavedRun, data: DataModule) -> None:
         raise CheckpointError(
             saved.path, f"an epoch had {length} iterations, and the loader gives {len(loader)}"
         )
+    if getattr(loader, "persistent_workers", False):
+        logger.warning(
+            "the loader of the split 'train' has persistent workers: what they draw at random is "
+            "not what they would have drawn in a run never stopped"
+        )
     generators_before = len(saved.content["random"]["loader"])
     generators = len(get_random_state(loader)["loader"])
     if generators != generators_before:

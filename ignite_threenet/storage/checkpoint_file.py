@@ -27,6 +27,7 @@ from .stored_tensor import MOST_DIMENSIONS, RefusedError
 from .torch_file import decode_from_torch
 from .tree import pack, parse_json, shown, unpack
 
+_COMPILED = "_orig_mod."
 _NAME = "ignite-threenet"
 _SEAL = re.compile(rb'"ignite-threenet":"\{\\"sha256\\":\\"([0-9a-f]{64})\\"')
 
@@ -138,9 +139,15 @@ def load_weights(path: Path | str) -> dict[str, Tensor]:
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Copy a model's parameters and buffers to the CPU, by their names; the tensors alone."""
+    """Copy a model's parameters and buffers to the CPU, by their names; the tensors alone.
+
+    What torch.compile puts before the names of a module that it has wrapped is left out, so that
+    the module itself takes the weights.
+    """
     return {
-        name: each.detach().cpu().clone(memory_format=torch.contiguous_format)
+        name.replace(_COMPILED, ""): each.detach()
+        .cpu()
+        .clone(memory_format=torch.contiguous_format)
         for name, each in model.state_dict().items()
         if isinstance(each, Tensor)
     }

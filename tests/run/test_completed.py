@@ -48,6 +48,21 @@ def test_more_epochs_train_on_from_the_last_weights_and_not_from_the_best() -> N
     assert_same_weights(longer.model.state_dict(), whole.model.state_dict())
 
 
+class Lasting(list[Any]):
+    """Batches of workers that outlive an epoch, as a DataLoader may have them."""
+
+    persistent_workers = True
+
+
+def test_workers_that_outlive_an_epoch_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    loaders = {"train": Lasting(tiny_loaders()["train"])}
+    make_run(Checkpoint(seconds=0), loaders=loaders, epochs=1).train()
+
+    Run.resume("run", plugins=[Checkpoint(seconds=0)], loaders=loaders, epochs=2).train()
+
+    assert "the loader of the split 'train' has persistent workers: what they draw" in caplog.text
+
+
 @pytest.mark.parametrize("first", ["made", "trained"])
 def test_a_plugin_takes_part_in_one_run(first: str) -> None:
     accuracy = Accuracy()

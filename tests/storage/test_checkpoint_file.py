@@ -1113,6 +1113,13 @@ def test_a_file_written_by_hand_is_read() -> None:
 # read, load_weights and copy_weights
 
 
+def test_weights_of_a_compiled_network_have_the_names_of_the_network() -> None:
+    inner: Any = torch.compile(nn.Linear(3, 2))
+    outer: Any = torch.compile(nn.Sequential(inner, nn.Linear(2, 2)))
+
+    assert list(copy_weights(outer)) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+
+
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     path = tmp_path / "none.pt"
     with pytest.raises(CheckpointError) as caught:
