@@ -1,9 +1,9 @@
 """Datasets as tensors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,12 +65,15 @@ class Dataset:
         splits: ``train``, and as a rule ``test``, and ``valid`` if samples are held out.
         sha256: digests of the files that it was read from, or of its tensors, by name.
         class_names: names of the classes, in the order of the labels; empty if they have none.
+        notes: what else there is to know, for the manifest: how many images of which class, what
+            was left out. Whatever JSON knows.
     """
 
     name: str
     splits: Mapping[str, Split]
     sha256: Mapping[str, str]
     class_names: tuple[str, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

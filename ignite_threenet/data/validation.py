@@ -1,6 +1,7 @@
 """What a dataset's author has given: checked, and made a Dataset."""
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from .dataset import SPLITS, Dataset, Split
 def validate(loaded: object, component: Component) -> Dataset:
     """Check what a dataset's author gave, and make a Dataset of it."""
     class_names, pairs = _unpack(loaded, component)
+    notes = _checked_notes(loaded, component)
     if "train" not in pairs:
         raise _refuse(
             component, f"has no split 'train', only {', '.join(map(str, pairs)) or 'none'}"
@@ -27,7 +29,7 @@ def validate(loaded: object, component: Component) -> Dataset:
     splits = {
         name: _checked_split(pairs[name], component, name) for name in SPLITS if name in pairs
     }
-    dataset = Dataset(_as_file_name(component.name), splits, {}, class_names)
+    dataset = Dataset(_as_file_name(component.name), splits, {}, class_names, notes)
     _check_samples(dataset, component)
     _check_labels(dataset, component)
     return dataset
@@ -52,6 +54,19 @@ def _unpack(loaded: object, component: Component) -> tuple[tuple[str, ...], Mapp
     if len(set(names)) < len(names):
         raise _refuse(component, f"has two classes of one name: {', '.join(names)}")
     return tuple(names), {name: (split.images, split.labels) for name, split in splits.items()}
+
+
+def _checked_notes(loaded: object, component: Component) -> dict[str, Any]:
+    notes = loaded.notes if isinstance(loaded, Dataset) else {}
+    try:
+        plain = json.loads(json.dumps(notes, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _refuse(
+            component, f"has notes that JSON does not know: {describe_error(error)}"
+        ) from error
+    if not isinstance(plain, dict):
+        raise _refuse(component, f"has the notes {notes!r}; expected a mapping")
+    return plain
 
 
 def _checked_split(pair: object, component: Component, name: str) -> Split:

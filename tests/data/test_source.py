@@ -706,6 +706,20 @@ def test_a_refusal_of_what_no_distribution_brought_names_it_alone() -> None:
         load_chosen(part, Path())
 
 
+def test_a_dataset_keeps_its_notes_as_json_would() -> None:
+    given = Dataset("inner", {"train": Split(*pair())}, {}, notes={"left out": (1, 2)})
+
+    assert load_given(given).notes == {"left out": [1, 2]}
+
+
+@pytest.mark.parametrize("notes", [{"a": object()}, {"a": float("nan")}, [1], None])
+def test_notes_that_json_does_not_know_are_refused(notes: Any) -> None:
+    given = Dataset("inner", {"train": Split(*pair())}, {}, notes=notes)
+
+    assert refusal(given).startswith("has ")
+    assert "notes" in refusal(given)
+
+
 # The named datasets
 
 
