@@ -1,6 +1,8 @@
 """Distorts the images of the training, anew in each iteration."""
 
+import logging
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -8,10 +10,14 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from ignite_threenet import ConfigError, Plugin, Run, option
+from ignite_threenet import BatchLoader, ConfigError, Plugin, Run, option
+
+logger = logging.getLogger("ignite_threenet.augment")
 
 # Waves of the random field that are weaker than this share of the strongest one are left out.
 _FAINT = 1e-2
+# Of an image that comes as a row of its pixels: fewer numbers are rather those of a table.
+_LEAST_SIDE = 16
 
 
 class Augment(Plugin):
@@ -36,6 +42,7 @@ class Augment(Plugin):
     )
 
     def attach(self, run: Run) -> None:
+        _check(run.loaders["train"])
         self._fields: dict[tuple[int, int, torch.device], Tensor] = {}
         run.trainer.add_event_handler(Events.ITERATION_STARTED, self.distort)
 
@@ -43,7 +50,7 @@ class Augment(Plugin):
         """Replace the images of the batch, before the trainer takes its step with them."""
         state: Any = trainer.state
         images, labels = state.batch
-        height, width = _size_of(images)
+        height, width = _size_of(images.shape)
         with torch.no_grad():
             strength = self.begin + (self.end - self.begin) * _progress(trainer)
             grid = self._draw_grid(len(images), height, width, images.device, strength)
@@ -131,13 +138,27 @@ class _Size(NamedTuple):
     width: int
 
 
-def _size_of(images: Tensor) -> _Size:
-    if images.ndim == 4:
-        return _Size(*images.shape[2:])
-    side = math.isqrt(images.shape[-1]) if images.ndim == 2 else 0
-    if side == 0 or side**2 != images.shape[1]:
+def _check(loader: object) -> None:
+    """Refuse samples that are no images, as far as a loader tells before it is read."""
+    if isinstance(loader, BatchLoader):
+        size = _size_of((len(loader), *loader.sample_shape))
+        if len(loader.sample_shape) == 1:
+            rows = loader.sample_shape[0]
+            logger.warning("augment: rows of %d numbers are taken for images of %dx%d", rows, *size)
+    elif isinstance(loader, list | tuple) and loader:
+        _size_of(loader[0][0].shape)
+
+
+def _size_of(shape: Sequence[int]) -> _Size:
+    size = _Size(0, 0)
+    if len(shape) == 4:
+        size = _Size(*shape[2:])
+    elif len(shape) == 2 and math.isqrt(shape[1]) >= _LEAST_SIDE:
+        side = math.isqrt(shape[1])
+        size = _Size(side, side) if side**2 == shape[1] else size
+    if min(size) < 2:
         raise ConfigError(
-            f"augment: the batch is {tuple(images.shape)}; expected (N, C, H, W), or (N, pixels) "
-            "of a square image"
+            f"augment: the samples are {tuple(shape[1:])}; expected images, (C, H, W), or "
+            f"(pixels,) of a square one of {_LEAST_SIDE}x{_LEAST_SIDE} or more"
         )
-    return _Size(side, side)
+    return size

@@ -37,6 +37,7 @@ class DataModule:
         name: the dataset's name; ``custom`` if the loaders were given.
         class_names: names of the classes, by label; empty if they have none.
         sha256: digests of the dataset's files, or of its tensors; empty if the loaders were given.
+        notes: what else the dataset says of itself; empty if the loaders were given.
         shape: what the samples are like, and how many classes there are; None if the loaders were
             given.
         dtype: of the samples as they are stored; None if the loaders were given.
@@ -57,6 +58,7 @@ class DataModule:
         self.name = dataset.name if dataset is not None else CUSTOM
         self.class_names = dataset.class_names if dataset is not None else ()
         self.sha256 = dataset.sha256 if dataset is not None else {}
+        self.notes = dataset.notes if dataset is not None else {}
         self.shape = _shape_of(dataset) if dataset is not None else None
         self.dtype = dataset.splits["train"].images.dtype if dataset is not None else None
         self.scaling = scaling

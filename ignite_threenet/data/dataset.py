@@ -1,9 +1,10 @@
 """Datasets as tensors."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ SPLITS = ("train", "valid", "test")
 
 # The order of epoch e is drawn from (seed, e); epochs count from 1, so 0 is free for this.
 _HOLD_OUT_EPOCH = 0
+# Numbers that are turned into double precision at once: 16 MiB.
+_NUMBERS_AT_ONCE = 2**21
 
 
 class Scaling(NamedTuple):
@@ -65,12 +68,15 @@ class Dataset:
         splits: ``train``, and as a rule ``test``, and ``valid`` if samples are held out.
         sha256: digests of the files that it was read from, or of its tensors, by name.
         class_names: names of the classes, in the order of the labels; empty if they have none.
+        notes: what else there is to know, for the manifest: how many images of which class, what
+            was left out. Whatever JSON knows.
     """
 
     name: str
     splits: Mapping[str, Split]
     sha256: Mapping[str, str]
     class_names: tuple[str, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -96,8 +102,7 @@ class Dataset:
         """
         images = self.splits["train"].images
         if images.dtype != torch.uint8:
-            std, mean = torch.std_mean(images.double(), correction=0)
-            return Scaling(mean.item(), std.item() or 1.0)
+            return _scaling_of_numbers(images)
         histogram = torch.bincount(images.flatten(), minlength=256).double()
         values = torch.arange(256).double() / 255
         weights = histogram / histogram.sum()
@@ -120,6 +125,27 @@ class Dataset:
         kept, held_out = order[: len(train) - size], order[len(train) - size :]
         splits = {**self.splits, "train": train.take(kept), "valid": train.take(held_out)}
         return replace(self, splits=splits)
+
+
+def _scaling_of_numbers(numbers: Tensor) -> Scaling:
+    """Compute the mean and the deviation in double precision, of a part at a time.
+
+    Source:
+        Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+        variances" (1979).
+    """
+    count, mean, variance = 0, 0.0, 0.0
+    # One for all parts: freed ones would be kept by the allocator.
+    doubles = torch.empty(min(_NUMBERS_AT_ONCE, numbers.numel()), dtype=torch.float64)
+    for part in torch.split(numbers.flatten(), _NUMBERS_AT_ONCE):
+        taken = doubles[: len(part)].copy_(part)
+        of_part, mean_of_part = torch.var_mean(taken, correction=0)
+        new = len(part) / (count + len(part))
+        step = mean_of_part.item() - mean
+        mean += step * new
+        variance = variance * (1 - new) + of_part.item() * new + step * step * new * (1 - new)
+        count += len(part)
+    return Scaling(mean, math.sqrt(variance) or 1.0)
 
 
 def normalize(images: Tensor, scaling: Scaling = PIXELS_TO_UNIT) -> Tensor:

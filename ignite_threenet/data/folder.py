@@ -1,33 +1,45 @@
 """A folder of images as a dataset: one sub-folder a class."""
 
 import logging
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..errors import DataError, describe_error
+from ..errors import DataError
 from ..options.declaration import option
 from .dataset import SPLITS, Dataset, Split, permutation
+from .image_files import ImageFiles, show
+from .image_reader import ImageReader
 from .source import DataSource
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from .split_names import choose_splits, spelled_splits
 
 logger = logging.getLogger("ignite_threenet")
 
 # By which the test split is drawn, whatever the run's own seed: results stay comparable.
 _TEST_SEED = 0
-_MODES = {"grey": "L", "rgb": "RGB"}
+# Of more classes, the log tells the range of their images.
+_MOST_TOLD = 12
+
+
+class _Sample(NamedTuple):
+    """An image and its class."""
+
+    path: Path
+    label: int
+
+
+_Samples = dict[str, list[_Sample]]
 
 
 class ImageFolderSource(DataSource):
     """A folder of images, one sub-folder a class.
 
-    Or these in train/, and perhaps in valid/ and test/. torchvision's ImageFolder finds the images;
-    the classes are the names of the sub-folders, sorted.
+    Or these in train/, and perhaps in valid/ and test/, in any usual spelling. The classes are the
+    names of the sub-folders, sorted.
     """
 
     path: Path | None = option(None, help="the folder")
@@ -41,7 +53,8 @@ class ImageFolderSource(DataSource):
     )
     test_share: float = option(
         0.2,
-        help="share of the images held out as the split 'test', if there is no folder test/",
+        help="share of each class's images held out as the split 'test', if there is no folder "
+        "test/",
         min=0,
         below=1,
     )
@@ -50,157 +63,183 @@ class ImageFolderSource(DataSource):
         """Read the images; data_dir is of no use here."""
         if self.path is None:
             raise DataError("dataset folder: which one, --dataset.path says")
-        found = _find_splits(self.path)
-        reader = _Reader(self.size, self.colors)
-        class_names = _visible_folders(found["train"])
-        splits = {name: reader.read(path, class_names) for name, path in found.items()}
-        if "test" not in splits and self.test_share > 0:
-            splits |= self._hold_out(splits["train"])
-        return Dataset(self.path.resolve().name, splits, {}, class_names)
+        files = ImageFiles()
+        class_names, samples = _list_samples(self.path, files)
+        train = samples["train"]
+        holds_out = "test" not in samples and self.test_share > 0
+        if holds_out:
+            samples |= self._hold_out(self.path, train)
+        reader = ImageReader(show(self.path), files.formats, self.size, self.colors)
+        paths = [sample.path for split in samples.values() for sample in split]
+        images = reader.read(paths, train[0].path)
+        notes = _notes(class_names, samples, files, reader)
+        lines = _tell_held_out(notes) if holds_out else []
+        for line in [*lines, *_summary(notes, images, "test" if holds_out else "")]:
+            logger.info("%s: %s", show(self.path), line)
+        splits = _splits(images, samples)
+        return Dataset(self.path.resolve().name, splits, {}, class_names, notes)
 
-    def _hold_out(self, train: Split) -> dict[str, Split]:
-        size = round(len(train) * self.test_share)
-        if not 0 < size < len(train):
+    def _hold_out(self, path: Path, train: list[_Sample]) -> _Samples:
+        is_held_out = draw_held_out(torch.tensor([label for _, label in train]), self.test_share)
+        if not is_held_out.any():
             raise DataError(
-                f"{self.path}: {self.test_share} of {len(train)} images cannot be held out as the "
-                "split 'test'; choose another --dataset.test-share"
+                f"{show(path)}: {self.test_share} of {len(train)} images cannot be held out as the "
+                "split 'test', each being the only one of its class; choose --dataset.test-share 0"
             )
         order = permutation(len(train), _TEST_SEED, 0)
-        logger.info("%s: %d of %d images are held out for the test", self.path, size, len(train))
-        return {"train": train.take(order[size:]), "test": train.take(order[:size])}
+        kept, held_out = order[~is_held_out[order]], order[is_held_out[order]]
+        return {
+            "train": [train[position] for position in kept.tolist()],
+            "test": [train[position] for position in held_out.tolist()],
+        }
 
 
-def _find_splits(folder: Path) -> dict[str, Path]:
-    names = _visible_folders(folder)
-    if "train" not in names:
-        return {"train": folder}
-    others = [name for name in names if name not in SPLITS]
-    if others:
-        raise DataError(
-            f"{folder}: has train/ and {', '.join(others)}; expected classes alone, or "
-            "train/ with valid/ and test/ alone"
-        )
-    return {name: folder / name for name in SPLITS if name in names}
+def draw_held_out(labels: Tensor, share: float) -> Tensor:
+    """Choose a share of the samples of each class, at random, but always the same.
+
+    Of a class of several samples, at least one is chosen and one is left; of a single one, none.
+    Together they are the share of all samples, rounded, if that leaves enough and takes enough.
+
+    Args:
+        labels: (N,) int64, classes from 0.
+        share: the share, above 0 and below 1.
+
+    Returns:
+        (N,) bool.
+
+    Example:
+        >>> draw_held_out(torch.tensor([0, 0, 0, 1, 1, 2]), 0.3).sum()
+        tensor(2)
+    """
+    counts = labels.bincount()
+    wanted = counts * share
+    most = (counts - 1).clamp(min=0)
+    sizes = torch.minimum(wanted.floor().long().clamp(min=1), most)
+    # The largest remainders are rounded up, until the whole is the share.
+    for label in (wanted - sizes).argsort(descending=True, stable=True).tolist():
+        if int(sizes.sum()) >= round(len(labels) * share):
+            break
+        sizes[label] += int(sizes[label] < most[label])
+    order = permutation(len(labels), _TEST_SEED, 0)
+    by_class = order[labels[order].argsort(stable=True)]
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for places, size in zip(torch.split(by_class, counts.tolist()), sizes.tolist(), strict=True):
+        chosen[places[:size]] = True
+    return chosen
 
 
-def _visible_folders(folder: Path) -> tuple[str, ...]:
-    try:
-        names = sorted(each.name for each in folder.iterdir() if each.is_dir())
-    except OSError as error:
-        raise DataError(f"{folder}: {error.strerror}") from error
-    visible = tuple(name for name in names if not name.startswith("."))
-    if not visible:
-        raise DataError(
-            f"{folder}: has no sub-folder; expected one for each class, with its images"
-        )
-    return visible
-
-
-class _Reader:
-    """Reads images of one size and kind; the first one says which, where nobody else does."""
-
-    def __init__(self, size: int | None, colors: str) -> None:
-        self._size = (size, size) if size is not None else None
-        self._scales = size is not None
-        self._mode = _MODES.get(colors)
-        self._is_auto = colors == "auto"
-
-    def read(self, folder: Path, class_names: tuple[str, ...]) -> Split:
-        """Read the images of a folder.
-
-        Args:
-            folder: it has a sub-folder for each class.
-            class_names: the classes that it must have.
-        """
-        names = _visible_folders(folder)
-        if names != class_names:
+def _list_samples(folder: Path, files: ImageFiles) -> tuple[tuple[str, ...], _Samples]:
+    """List the images of each split, with their classes."""
+    names = files.sub_folders(folder)
+    found = choose_splits(folder, names)
+    if not found:
+        return names, {"train": _list_split(folder, names, files)}
+    classes = {split: files.sub_folders(folder / found[split]) for split in found}
+    for split, name in found.items():
+        if classes[split] != classes["train"]:
             raise DataError(
-                f"{folder}: has the classes {', '.join(names)}, and train {', '.join(class_names)}"
+                f"{show(folder / name)}: has the classes {show(', '.join(classes[split]))}, and "
+                f"{show(found['train'])} {show(', '.join(classes['train']))}"
             )
-        samples = _find_images(folder, names)
-        first = self._read_image(Path(samples[0][0]))
-        images = torch.empty(len(samples), *first.shape, dtype=torch.uint8)
-        for row, (path, _) in zip(images, samples, strict=True):
-            row.copy_(self._read_image(Path(path)))
-        return Split(images, torch.tensor([label for _, label in samples]))
+    return classes["train"], {
+        split: _list_split(folder / found[split], classes["train"], files)
+        for split in SPLITS
+        if split in found
+    }
 
-    def _read_image(self, path: Path) -> Tensor:
-        from PIL import Image
-        from torchvision.transforms.functional import pil_to_tensor
 
-        try:
-            with Image.open(path) as image:
-                image.load()
-                pixels: Tensor = pil_to_tensor(self._convert(_upright(image), path))
-                return pixels
-        except DataError:
-            raise
-        except Exception as error:  # Pillow's many decoders raise whatever comes
+def _list_split(folder: Path, class_names: tuple[str, ...], files: ImageFiles) -> list[_Sample]:
+    samples: list[_Sample] = []
+    empty = []
+    for label, name in enumerate(class_names):
+        within = spelled_splits(each.name for each in (folder / name).iterdir() if each.is_dir())
+        if len(set(within.values())) > 1:
             raise DataError(
-                f"{path}: cannot be read as an image: {describe_error(error)}"
-            ) from error
-
-    def _convert(self, image: "Image", path: Path) -> "Image":
-        if image.mode.startswith(("I", "F")):
-            raise DataError(f"{path}: has more than 8 bits a pixel; expected 8")
-        is_grey = image.mode in ("1", "L", "LA")
-        if self._mode is None:
-            self._mode = "L" if is_grey else "RGB"
-        if self._is_auto and self._mode == "L" and not is_grey:
-            raise DataError(
-                f"{path}: has colors, and the first image is grey; choose by --dataset.colors"
+                f"{show(folder / name)}: has the splits {show(', '.join(within))} in a class; "
+                "expected the classes in the splits"
             )
-        if self._size is None:
-            self._size = image.size
-        if "transparency" in image.info:
-            # Else Pillow warns of a palette's.
-            image = image.convert("RGBA")
-        converted = image.convert(self._mode)
-        if self._scales:
-            return converted.resize(self._size)
-        if image.size != self._size:
-            raise DataError(
-                f"{path}: is {_format(image.size)}, and the first image {_format(self._size)}; "
-                "choose a size for all by --dataset.size"
-            )
-        return converted
-
-
-def _find_images(folder: Path, class_names: tuple[str, ...]) -> list[tuple[str, int]]:
-    """List the images with their labels."""
-    # Here, because it takes a second to import.
-    from torchvision.datasets.folder import IMG_EXTENSIONS, ImageFolder
-
-    def is_image(path: str) -> bool:
-        place = Path(path).relative_to(folder)
-        is_hidden = any(part.startswith(".") for part in place.parts)
-        return place.suffix.lower() in IMG_EXTENSIONS and not is_hidden
-
-    class VisibleFolder(ImageFolder):  # type: ignore[misc]
-        def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
-            return list(class_names), {name: label for label, name in enumerate(class_names)}
-
-    samples: list[tuple[str, int]] = VisibleFolder(
-        folder, is_valid_file=is_image, allow_empty=True
-    ).samples
-    labels = {label for _, label in samples}
-    empty = [name for label, name in enumerate(class_names) if label not in labels]
+        paths = files.images(folder / name)
+        samples += [_Sample(path, label) for path in paths]
+        empty += [] if paths else [name]
     if empty:
+        left_out = _told(files.left_out)
         raise DataError(
-            f"{folder}: no images of the classes {', '.join(empty)}; expected files that end in "
-            f"{', '.join(IMG_EXTENSIONS)}"
+            f"{show(folder)}: no images of the classes {show(', '.join(empty))}; expected files "
+            f"that end in {files.suffixes}{f'; left out: {left_out}' if left_out else ''}"
         )
     return samples
 
 
-def _upright(image: "Image") -> "Image":
-    """Turn an image as its camera was held, where a note that can be read says how."""
-    from PIL import ImageOps
+def _splits(images: Tensor, samples: _Samples) -> dict[str, Split]:
+    parts = torch.split(images, [len(split) for split in samples.values()])
+    return {
+        name: Split(part, torch.tensor([label for _, label in split]))
+        for part, (name, split) in zip(parts, samples.items(), strict=True)
+    }
 
-    with suppress(Exception):
-        return ImageOps.exif_transpose(image)
-    return image
+
+def _notes(
+    class_names: tuple[str, ...], samples: _Samples, files: ImageFiles, reader: ImageReader
+) -> dict[str, Any]:
+    """Describe what was read and what was not, for the manifest."""
+    counts = {split: Counter(label for _, label in each) for split, each in samples.items()}
+    return {
+        "images": {
+            split: {name: each[label] for label, name in enumerate(class_names)}
+            for split, each in counts.items()
+        },
+        "colors": "grey" if reader.mode == "L" else "rgb",
+        "left_out": dict(sorted(files.left_out.items())),
+        "further_frames": reader.further_frames,
+        "transparent": dict(sorted(reader.laid_on.items())),
+    }
 
 
-def _format(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
+def _summary(notes: Mapping[str, Any], images: Tensor, held_out: str) -> list[str]:
+    """Tell in a few lines what was read and what was not."""
+    names = list(notes["images"]["train"])
+    height, width = images.shape[2:]
+    lines = [
+        f"{len(images)} images, {notes['colors']}, {width}x{height}, of {len(names)} "
+        f"classes: {_listed(names)}"
+    ]
+    for split, counts in notes["images"].items():
+        origin = " (held out of train)" if split == held_out else ""
+        lines.append(f"{split}{origin}: {sum(counts.values())} images: {_told_classes(counts)}")
+    if notes["transparent"]:
+        lines.append(f"transparent images laid on a ground: {_told(notes['transparent'])}")
+    left_out = Counter(notes["left_out"])
+    if notes["further_frames"]:
+        left_out["further frames of animated images"] = notes["further_frames"]
+    if left_out:
+        lines.append(f"left out: {_told(left_out)}")
+    return lines
+
+
+def _tell_held_out(notes: Mapping[str, Any]) -> list[str]:
+    """Tell what was held out for the test, and of which classes that could not be."""
+    train, test = (notes["images"][split] for split in ("train", "test"))
+    size = sum(test.values())
+    lines = [f"{size} of {size + sum(train.values())} images are held out for the test"]
+    single = [name for name, count in test.items() if count == 0]
+    if single:
+        lines.append(
+            f"there is a single image of each of the classes {_listed(single)}, which the test is "
+            "without"
+        )
+    return lines
+
+
+def _told_classes(counts: Mapping[str, int]) -> str:
+    if len(counts) > _MOST_TOLD:
+        return f"{min(counts.values())} to {max(counts.values())} a class"
+    return ", ".join(f"{show(name)} {count}" for name, count in counts.items())
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
+    return ", ".join(show(name) for name in names[:_MOST_TOLD]) + more

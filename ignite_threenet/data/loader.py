@@ -54,6 +54,11 @@ class BatchLoader:
         self._seed = seed
         self._scaling = scaling
 
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return tuple(self._images.shape[1:])
+
     def __len__(self) -> int:
         return math.ceil(len(self._labels) / self.batch_size) - self._joins_last
 

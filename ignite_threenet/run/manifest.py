@@ -53,6 +53,7 @@ def build_manifest(
             "name": parts.data.name,
             "sha256": dict(parts.data.sha256),
             "classes": list(parts.data.class_names),
+            "notes": to_plain(parts.data.notes),
             **describe_samples(parts.data),
         },
         "model": type(parts.model).__name__,

@@ -2,6 +2,9 @@
 
 import hashlib
 import logging
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -629,7 +632,7 @@ def test_samples_that_are_not_finite_in_float32_are_refused(value: float) -> Non
     ],
 )
 def test_labels_that_are_no_row_of_integers_are_refused(labels: Tensor, shown: str) -> None:
-    assert refusal({"train": (torch.zeros(2, 3), labels)}) == (
+    assert refusal({"train": (torch.zeros(2, 3), labels)}).startswith(
         f"train: the labels are {shown}; expected (N,) integers"
     )
 
@@ -692,11 +695,211 @@ def test_a_class_that_only_the_test_has_counts() -> None:
     assert dataset.classes == 6
 
 
+@pytest.mark.parametrize(
+    ("labels", "missing"),
+    [
+        ([1, 2, 1, 2], "1 of the 3 classes: 0"),
+        ([0, 3, 1, 3], "1 of the 4 classes: 2"),
+        ([0, 3, 3, 0], "2 of the 4 classes: 1, 2"),
+    ],
+)
+def test_classes_without_a_sample_to_train_on_are_warned_of(
+    labels: list[int], missing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = load_given({"train": (torch.rand(4, 3), labels)})
+
+    assert dataset.classes == max(labels) + 1
+    assert caplog.messages == [
+        f"dataset 'own' (acme 1.0) train: has no sample of {missing}; labels count the classes "
+        "from 0, without gaps, such as np.unique(labels, return_inverse=True)[1]"
+    ]
+
+
+def test_a_class_that_is_named_and_has_no_sample_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    load_given(Dataset("inner", {"train": Split(*pair())}, {}, ("ant", "bee", "cat", "dog")))
+
+    assert caplog.messages == [
+        "dataset 'own' (acme 1.0) train: has no sample of 1 of the 4 classes: dog"
+    ]
+
+
+def test_labels_without_a_gap_are_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    load_given({"train": pair(), "test": pair(2)})
+
+    assert caplog.messages == []
+
+
+def test_more_than_half_of_the_classes_without_a_sample_to_train_on_are_refused() -> None:
+    problem = refusal({"train": (torch.rand(20, 3), [5, 9] * 10)})
+
+    assert problem == (
+        "train: has no sample of 8 of the 10 classes: 0, 1, 2, 3, 4, 6, 7, 8; labels count the "
+        "classes from 0, without gaps, such as np.unique(labels, return_inverse=True)[1]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        (["cat", "dog"], "of NumPy's dtype <U3; expected numbers, classes from 0, such as "),
+        (np.array([0, 1], dtype=object), "of NumPy's dtype object; expected numbers, classes "),
+        (np.array([0, 1], dtype="M8[s]"), "of NumPy's dtype datetime64[s]; expected numbers, "),
+        ([0.0, float("nan")], "torch.float64 (2,); expected (N,) integers"),
+        ([[0], [1]], "torch.int64 (2, 1); expected (N,) integers, such as labels.flatten()"),
+        ([[1, 0], [0, 1]], "torch.int64 (2, 2); expected (N,) integers, such as labels.argmax(1)"),
+        (torch.eye(2).to_sparse(), "a sparse or nested tensor; expected a dense one"),
+    ],
+    ids=["texts", "objects", "dates", "NaN", "column", "one-hot", "sparse"],
+)
+def test_labels_that_are_no_classes_are_refused_with_what_is_expected(
+    labels: object, problem: str
+) -> None:
+    assert refusal({"train": (torch.zeros(2, 3), labels)}).startswith(
+        f"train: the labels are {problem}"
+    )
+
+
+MASKED = np.ma.masked_array([[1.0, 2.0], [3.0, 4.0]], mask=[[False, True], [False, False]])
+
+
+@pytest.mark.parametrize(
+    ("samples", "problem"),
+    [
+        (MASKED, "a masked array, of which some values are masked; expected one without a mask"),
+        (list(MASKED), "a masked array, of which some values are masked; expected one without "),
+        (np.zeros(2, dtype="f4,f4"), "of NumPy's dtype [('f0', '<f4'), ('f1', '<f4')]; expected "),
+        (
+            torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)], layout=torch.jagged),
+            "a sparse or nested tensor; expected a dense one",
+        ),
+    ],
+    ids=["masked", "masked rows", "records", "nested"],
+)
+def test_samples_of_which_something_would_be_lost_are_refused(
+    samples: object, problem: str
+) -> None:
+    assert refusal({"train": (samples, [0, 1])}).startswith(f"train: the samples are {problem}")
+
+
+def test_a_masked_array_without_a_masked_value_is_taken() -> None:
+    samples = np.ma.masked_array([[1.0, 2.0], [3.0, 4.0]])
+
+    assert load_given({"train": (samples, [0, 1])}).sample_shape == (2,)
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (28, 28, 1), (8, 6, 4), (5, 6, 3)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_images_with_the_channels_last_are_refused_or_if_they_are_numbers_warned_of(
+    shape: tuple[int, ...], dtype: torch.dtype, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = {"train": (torch.zeros(3, *shape, dtype=dtype), [0, 1, 2])}
+    problem = (
+        f"the samples are {dtype} {shape}, as images with the channels last; a convolution takes "
+        "them first: samples.permute(0, 3, 1, 2), or in NumPy array.transpose(0, 3, 1, 2)"
+    )
+
+    if dtype == torch.uint8:
+        assert refusal(given) == problem
+    else:
+        load_given(given)
+        assert caplog.messages == [f"dataset 'own' (acme 1.0) {problem}"]
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (1, 8, 3), (64, 4, 4), (6, 9), (5,)])
+def test_samples_with_the_channels_first_are_taken_without_a_word(
+    shape: tuple[int, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    load_given({"train": (torch.zeros(3, *shape), [0, 1, 2])})
+
+    assert caplog.messages == []
+
+
+# Memory
+
+MEASURE = """
+    from pathlib import Path
+    import numpy as np, torch
+    from ignite_threenet.data.source import load_chosen
+    from ignite_threenet.extensions.component import Component
+
+    def peak():
+        words = Path("/proc/self/status").read_text().split()
+        return int(words[words.index("VmHWM:") + 1]) * 1024
+
+    def load():
+        numbers = np.ones((64, 1, 512, 512), dtype=np.float32)
+        labels = np.arange(64) % 2
+        return {"train": (KIND(numbers), labels)}
+
+    def run():
+        dataset = load_chosen(Component("dataset", "own", "", load), None)
+        return dataset, dataset.scaling()
+
+    small = torch.ones(2, 1, 2, 2)
+    torch.var_mean(small.double()), small.aminmax()
+    before = peak()
+    dataset, scaling = run()
+    print((peak() - before) / dataset.splits["train"].images.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak cannot be read here")
+@pytest.mark.parametrize("kind", ["", "torch.from_numpy"])
+def test_numbers_take_little_more_memory_than_they_are_large(kind: str) -> None:
+    code = textwrap.dedent(MEASURE).replace("KIND", kind)
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert 0.9 < float(result.stdout or "nan") < 1.4, result
+
+
+@pytest.mark.parametrize("part", [3, 7, 100, 10**6])
+def test_the_scaling_of_numbers_is_that_of_all_at_once(
+    part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = torch.randn(100, 5) * 3 + 40
+    dataset = Dataset("own", {"train": Split(samples, torch.arange(100))}, {})
+    std, mean = torch.std_mean(samples.double(), correction=0)
+    monkeypatch.setattr("ignite_threenet.data.dataset._NUMBERS_AT_ONCE", part)
+
+    scaling = dataset.scaling()
+
+    # To the bit if they are few, as they all were once.
+    accuracy = 0 if part > samples.numel() else 1e-14
+    assert scaling == pytest.approx((mean.item(), std.item()), rel=accuracy, abs=0)
+
+
+def test_an_array_on_disk_is_read_once() -> None:
+    np.save("samples.npy", np.ones((2, 3), dtype=np.float32))
+    samples = np.load("samples.npy", mmap_mode="r+")
+
+    images = load_given({"train": (samples[:], [0, 1])}).splits["train"].images
+    samples[:] = 7
+
+    assert torch.equal(images, torch.ones(2, 3))
+
+
 def test_a_refusal_of_what_no_distribution_brought_names_it_alone() -> None:
     part = Component("dataset", "pets", "", lambda: None)
 
     with pytest.raises(DataError, match=r"^dataset 'pets' gives NoneType; "):
         load_chosen(part, Path())
+
+
+def test_a_dataset_keeps_its_notes_as_json_would() -> None:
+    given = Dataset("inner", {"train": Split(*pair())}, {}, notes={"left out": (1, 2)})
+
+    assert load_given(given).notes == {"left out": [1, 2]}
+
+
+@pytest.mark.parametrize("notes", [{"a": object()}, {"a": float("nan")}, [1], None])
+def test_notes_that_json_does_not_know_are_refused(notes: Any) -> None:
+    given = Dataset("inner", {"train": Split(*pair())}, {}, notes=notes)
+
+    assert refusal(given).startswith("has ")
+    assert "notes" in refusal(given)
 
 
 # The named datasets

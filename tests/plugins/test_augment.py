@@ -1,6 +1,8 @@
 """Tests of the augment plugin."""
 
 import math
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from ignite.engine import Events
 from ignite_threenet_plugins.augment import Augment
 from torch import Tensor
 
-from ignite_threenet import Plugin, PluginFailedError, Run
+from ignite_threenet import ConfigError, Plugin, PluginFailedError, Run, RunConfig
 from ignite_threenet.testing import tiny_loaders
 
 STILL = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0, "elastic": 0.0}
@@ -174,15 +176,69 @@ def test_measurements_see_the_images_as_they_are() -> None:
     assert all(torch.equal(one, images) for one, (images, _) in pairs)
 
 
-@pytest.mark.parametrize("shape", [(4, 783), (4, 3, 784), (4,)])
-def test_what_is_no_image_is_refused_by_its_shape(shape: tuple[int, ...]) -> None:
-    batches = [(torch.zeros(shape), torch.zeros(4, dtype=torch.int64))]
+NO_IMAGES = [(783,), (3, 784), (), (16,), (225,), (1, 1, 30), (1, 30, 1), (9, 9), (2, 3, 9, 9)]
 
-    with pytest.raises(PluginFailedError, match="augment: the batch is") as caught:
-        make_run(Augment(), loaders={"train": batches}).train()
 
-    assert str(shape) in str(caught.value)
-    assert "expected (N, C, H, W), or (N, pixels) of a square image" in str(caught.value)
+def refusal(shape: tuple[int, ...]) -> str:
+    return (
+        f"augment: the samples are {shape}; expected images, (C, H, W), or (pixels,) of a square "
+        "one of 16x16 or more"
+    )
+
+
+@pytest.mark.parametrize("shape", NO_IMAGES)
+def test_what_is_no_image_is_refused_by_its_shape_before_anything_is_trained(
+    shape: tuple[int, ...],
+) -> None:
+    batches = [(torch.zeros(4, *shape), torch.zeros(4, dtype=torch.int64))]
+
+    with pytest.raises(ConfigError) as caught:
+        make_run(Augment(), loaders={"train": batches})
+
+    assert str(caught.value) == refusal(shape)
+
+
+@pytest.mark.parametrize("shape", NO_IMAGES)
+def test_what_is_no_image_is_refused_as_it_comes_from_a_loader_that_cannot_be_asked(
+    shape: tuple[int, ...],
+) -> None:
+    class Batches:
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            yield torch.zeros(4, *shape), torch.zeros(4, dtype=torch.int64)
+
+    with pytest.raises(PluginFailedError) as caught:
+        make_run(Augment(), loaders={"train": Batches()}).train()
+
+    assert str(caught.value).endswith(refusal(shape))
+
+
+def run_on_dataset(shape: tuple[int, ...]) -> Run:
+    """Put a run together on a dataset of such samples."""
+    Path("own.py").write_text(
+        "import torch\n"
+        f"def load(): return {{'train': (torch.rand(20, *{shape}), torch.arange(20) % 2)}}\n"
+    )
+    return Run(RunConfig(dataset="own.py:load", epochs=1, out=Path("out")), [Augment()])
+
+
+@pytest.mark.parametrize("shape", [shape for shape in NO_IMAGES if shape])
+def test_a_dataset_of_no_images_is_refused_by_its_shape(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        run_on_dataset(shape)
+
+    assert str(caught.value) == refusal(shape)
+
+
+def test_rows_that_may_be_images_are_taken_for_them_and_that_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run_on_dataset((784,))
+
+    assert "augment: rows of 784 numbers are taken for images of 28x28" in caplog.messages
+
+
+def test_a_dataset_of_images_is_distorted() -> None:
+    assert run_on_dataset((3, 9, 7)).train()["status"] == "completed"
 
 
 def test_the_strength_moves_in_a_line_from_the_beginning_to_the_end() -> None:

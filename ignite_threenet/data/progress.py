@@ -1,0 +1,52 @@
+"""How far the reading of data is."""
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+logger = logging.getLogger("ignite_threenet")
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """A bar on a terminal, and a line in the log now and then elsewhere; nothing with --quiet.
+
+    Args:
+        what: what is being done, such as ``pets: reading``.
+        total: how many there are.
+        unit: what they are.
+    """
+
+    def __init__(self, what: str, total: int, unit: str) -> None:
+        self._what, self._total, self._unit = what, total, unit
+        self._done = 0
+        self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        if logger.isEnabledFor(logging.INFO) and sys.stderr.isatty():
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(desc=self._what, total=self._total, unit=self._unit, leave=False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def advance(self, count: int) -> None:
+        """Note that some more are done."""
+        self._done += count
+        if self._bar is not None:
+            self._bar.update(count)
+        elif time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+            logger.info("%s: %d of %d %ss", self._what, self._done, self._total, self._unit)
