@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..errors import DivergedError, RunInterruptedError
+from ..errors import DivergedError, RunInterruptedError, message_of
 from ..options.plain import to_plain
 from ..storage.directory import SUMMARY, RunDirectory
 from ..training.device import describe_device
@@ -31,7 +31,7 @@ def build_summary(
     return to_plain(  # type: ignore[no-any-return]
         {
             "status": _status(error),
-            "error": str(error) or type(error).__name__ if error is not None else None,
+            "error": message_of(error) if error is not None else None,
             "dataset": parts.data.name,
             "device": describe_device(parts.device),
             "epochs": len(parts.history.epochs),
