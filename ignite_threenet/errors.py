@@ -230,8 +230,25 @@ def describe_error(error: BaseException) -> str:
         >>> describe_error(ValueError("no\nluck")), describe_error(KeyError())
         ('ValueError: no luck', 'KeyError')
     """
-    words = " ".join(str(error).split())
+    words = " ".join(_words_of(error).split())
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def message_of(error: BaseException) -> str:
+    """Give what an error says; its kind, if that is nothing.
+
+    Example:
+        >>> message_of(ValueError("no luck")), message_of(KeyboardInterrupt())
+        ('no luck', 'KeyboardInterrupt')
+    """
+    return _words_of(error) or type(error).__name__
+
+
+def _words_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # of a class of somebody else's
+        return "(its message cannot be shown)"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

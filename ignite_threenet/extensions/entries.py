@@ -6,7 +6,9 @@ distributions, or in a Python file.
 
 import hashlib
 import importlib.metadata
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +17,11 @@ from typing import Any
 from ..errors import UnknownNameError, describe_error, nearest
 from .importing import LoadFailedError, find_module, first_line, import_file
 from .reference import Reference
+
+logger = logging.getLogger("ignite_threenet")
+
+# The distributions that cannot be read, of which a process tells once.
+_TOLD: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Entry:
     def describe(self) -> str:
         """Give the first line of the docstring, without importing anything."""
         module, _, attribute = self.value.partition(":")
-        spec = find_module(module) if attribute else None
+        spec = find_module(module.strip()) if attribute else None
         if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
             return ""
         return first_line(Path(spec.origin), attribute.strip())
@@ -164,16 +171,69 @@ def find_entries(group: str) -> dict[str, list[Entry]]:
         The entries of each name, sorted; more than one where distributions clash.
     """
     found: dict[str, list[Entry]] = {}
-    for entry_point in importlib.metadata.entry_points(group=group):
-        distribution = entry_point.dist
-        entry = Entry(
-            entry_point.name,
-            entry_point.value,
-            distribution.name if distribution else "",
-            distribution.version if distribution else "",
-        )
-        found.setdefault(entry.name, []).append(entry)
+    for entry_point in _find_entry_points(group):
+        with suppress(_UnreadableError):
+            entry = Entry(entry_point.name, entry_point.value, *_identify(entry_point.dist))
+            found.setdefault(entry.name, []).append(entry)
     return {name: sorted(found[name], key=lambda entry: entry.origin) for name in sorted(found)}
+
+
+class _UnreadableError(Exception):
+    """A distribution cannot be read, which was told."""
+
+
+def _find_entry_points(group: str) -> Iterable[importlib.metadata.EntryPoint]:
+    try:
+        return importlib.metadata.entry_points(group=group)
+    except Exception:
+        # One that cannot be read stops Python's own search; the others are there all the same.
+        return _search_each_distribution(group)
+
+
+def _search_each_distribution(group: str) -> Iterator[importlib.metadata.EntryPoint]:
+    """Do what Python does, but pass over a distribution that cannot be read."""
+    seen = set()
+    for distribution in importlib.metadata.distributions():
+        place = _place_of(distribution)
+        name = Path(place).name.partition("-")[0].replace(".", "_").lower() or place
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            yield from distribution.entry_points.select(group=group)
+        except Exception as error:
+            _tell(place, error)
+
+
+def _identify(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
+    """Give a distribution's name and version; both are "" if there is none.
+
+    Raises:
+        _UnreadableError: its metadata is missing or damaged.
+    """
+    if distribution is None:
+        return "", ""
+    try:
+        name, version = distribution.name, distribution.version
+    except Exception as error:
+        _tell(_place_of(distribution), error)
+        raise _UnreadableError from error
+    if not name or not version:
+        _tell(_place_of(distribution), ValueError("its METADATA has no name or no version"))
+        raise _UnreadableError
+    return name, version
+
+
+def _place_of(distribution: importlib.metadata.Distribution) -> str:
+    """Name the folder of a distribution's metadata, which needs nothing in it to be readable."""
+    return str(getattr(distribution, "_path", None) or distribution.locate_file(""))
+
+
+def _tell(place: str, error: Exception) -> None:
+    if place not in _TOLD:
+        _TOLD.add(place)
+        reason = describe_error(error)
+        logger.warning("%s: cannot be read, and is left out: %s; install it anew", place, reason)
 
 
 def find_entry(
@@ -224,7 +284,7 @@ def _find_in_module(kind: str, reference: Reference, where: str) -> Entry:
         raise UnknownNameError(f"{kind} module", reference.target, (), where)
     try:
         distribution = importlib.metadata.distribution(reference.target.partition(".")[0])
-        origin = distribution.name, distribution.version
-    except importlib.metadata.PackageNotFoundError:
+        origin = _identify(distribution)
+    except (importlib.metadata.PackageNotFoundError, _UnreadableError):
         origin = "", ""
     return Entry(reference.name, reference.value, *origin)

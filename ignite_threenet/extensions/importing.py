@@ -105,6 +105,8 @@ def first_line(path: Path, name: str) -> str:
 def find_module(module: str) -> ModuleSpec | None:
     """Find a module's file as the import system would, but import no parent package."""
     top, *parts = module.split(".")
+    if not all(part.isidentifier() for part in (top, *parts)):
+        return None  # no module has such a name, and a finder may fail on it
     spec = _ask_finders(top)
     for part in parts:
         if spec is None:

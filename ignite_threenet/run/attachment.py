@@ -4,13 +4,20 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from ..errors import ConfigError, DivergedError, PluginFailedError
+from ..errors import ConfigError, DivergedError, PluginFailedError, message_of
 from ..extensions.plugin import Plugin
 from ..training.tracked_engine import current_owner
+from ..training.tracked_hooks import count_hooks, guard_hooks
+from .plugin_summary import plain_summary
 
 logger = logging.getLogger("ignite_threenet")
+call_watcher: ContextVar[Callable[[str, str], object]] = ContextVar(
+    "call_watcher", default=lambda plugin, where: None
+)
+"""Called with a plugin's name and the event or method, before that runs: so a check looks on."""
 
 
 class Stopwatch:
@@ -51,6 +58,7 @@ class Attachment:
         self.failure: PluginFailedError | None = None
         self.summary: Mapping[str, Any] = {}
         self._is_attached = False
+        self._run: Any = None
         self._stopwatch = stopwatch
         self._current_epoch = current_epoch
         self._may_detach = plugin.on_error == "detach" and not strict
@@ -79,6 +87,7 @@ class Attachment:
         Raises:
             PluginFailedError: it raised, and a failure of this plugin stops the run.
         """
+        self._run = run
         self.call("attach", self.plugin.attach, run)
         self._is_attached = self.failure is None
 
@@ -98,10 +107,14 @@ class Attachment:
             PluginFailedError: it raised, and a failure of this plugin stops the run.
         """
         if self._is_attached:
-            self.summary = self.call("summary", self.plugin.summary) or {}
+            self.summary = self.call("summary", self._plain_summary) or {}
+
+    def _plain_summary(self) -> dict[str, Any]:
+        return plain_summary(self.plugin.summary())
 
     def _guard(self, where: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        token = current_owner.set(self)
+        token, hooks = current_owner.set(self), count_hooks()
+        call_watcher.get()(self.name, where)
         try:
             with self._stopwatch.measure(self.name):
                 return function(*args, **kwargs)
@@ -114,6 +127,8 @@ class Attachment:
             return None
         finally:
             current_owner.reset(token)
+            if self._run is not None and count_hooks() != hooks:
+                guard_hooks(hooks, self, self._run.model, self._run.optimizer)
 
     def _fail(self, where: str, cause: BaseException) -> None:
         plugin = self.plugin
@@ -191,7 +206,7 @@ class Attachments:
                 if error is None:
                     error = failure
                 else:
-                    logger.error("%s", str(failure) or type(failure).__name__)
+                    logger.error("%s", message_of(failure))
         return error
 
     def measuring(self) -> AbstractContextManager[None]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..errors import DivergedError, RunInterruptedError
+from ..errors import DivergedError, RunInterruptedError, message_of
 from ..options.plain import to_plain
 from ..storage.contents import SUMMARY
 from ..storage.directory import RunDirectory
@@ -32,7 +32,7 @@ def build_summary(
     return to_plain(  # type: ignore[no-any-return]
         {
             "status": _status(error),
-            "error": str(error) or type(error).__name__ if error is not None else None,
+            "error": message_of(error) if error is not None else None,
             "dataset": parts.data.name,
             "device": describe_device(parts.device),
             "epochs": len(parts.history.epochs),

@@ -130,9 +130,10 @@ class TrackedEngine(Engine):
         event = describe_event(event_name)
         where = event if self.name == "trainer" else f"{self.name} {event}"
         guarded = _GuardedHandler(handler, owner, where) if owner else handler
-        handle = super().add_event_handler(event_name, guarded, *args, **kwargs)
+        guarded_event = _guard_filter(event_name, owner, where) if owner else event_name
+        handle = super().add_event_handler(guarded_event, guarded, *args, **kwargs)
         self.registrations.append(
-            Registration(self.name, event, _qualified_name(handler), owner.name if owner else None)
+            Registration(self.name, event, qualified_name(handler), owner.name if owner else None)
         )
         return handle
 
@@ -160,7 +161,7 @@ class _GuardedHandler:
 
     def __init__(self, handler: Callable[..., Any], owner: HandlerOwner, event: str) -> None:
         self.__wrapped__ = handler  # where Ignite finds the signature, to see what to pass
-        self.__qualname__ = _qualified_name(handler)  # what Ignite's profiler shows
+        self.__qualname__ = qualified_name(handler)  # what Ignite's profiler shows
         self._owner = owner
         self._event = event
 
@@ -177,6 +178,22 @@ class _GuardedHandler:
         return hash(self.__wrapped__)
 
 
+def _guard_filter(event: Any, owner: HandlerOwner, where: str) -> Any:
+    """Give the event with its filter under its owner's guard, if the owner wrote that filter."""
+    if not isinstance(event, CallableEventWithFilter) or _is_filter_of_ignite(event):
+        return event
+    choose: Callable[..., Any] = event.filter  # type: ignore[assignment]
+
+    def is_wanted(engine: Engine, count: int) -> bool:
+        return bool(owner.call(where, choose, engine, count))
+
+    return CallableEventWithFilter(event.value, is_wanted, event.name)
+
+
+def _is_filter_of_ignite(event: CallableEventWithFilter) -> bool:
+    return event.filter is None or getattr(event.filter, "__module__", "") == events.__name__
+
+
 def describe_event(event: Any) -> str:
     """Spell an event with its filter.
 
@@ -189,18 +206,19 @@ def describe_event(event: Any) -> str:
         return str(event)
     if event.filter is None:
         return event.name
-    if getattr(event.filter, "__module__", "") != events.__name__:
-        return f"{event.name}({_qualified_name(event.filter)})"
+    if not _is_filter_of_ignite(event):
+        return f"{event.name}({qualified_name(event.filter)})"
     # Ignite keeps every=, once=, before= and after= in closures of its own.
     bounds = inspect.getclosurevars(event.filter).nonlocals
     spelled = ", ".join(f"{key.rstrip('_')}={value}" for key, value in bounds.items())
     return f"{event.name}({spelled})"
 
 
-def _qualified_name(function: Callable[..., Any]) -> str:
-    owner = getattr(function, "__self__", None)
-    if owner is not None:
-        return f"{type(owner).__name__}.{function.__name__}"
+def qualified_name(function: Callable[..., Any]) -> str:
+    """Name a function, with the class that it is a method of; of another callable, its class."""
+    owner, name = getattr(function, "__self__", None), getattr(function, "__name__", None)
+    if owner is not None and name is not None:
+        return f"{type(owner).__name__}.{name}"
     return getattr(function, "__qualname__", type(function).__qualname__)
 
 

@@ -268,3 +268,59 @@ def test_a_name_of_several_distributions_is_refused_and_names_them() -> None:
     assert str(raised.value) == (
         "comes from several distributions: acme 1.0 and bolt 1.0; uninstall all but one"
     )
+
+
+# Distributions that cannot be read
+
+
+def damage(site: Path, kind: str) -> None:
+    """Spoil the metadata of what was laid out there."""
+    (info,) = site.glob("*.dist-info")
+    match kind:
+        case "no METADATA":
+            (info / "METADATA").unlink()
+        case "METADATA without a name":
+            (info / "METADATA").write_text("Metadata-Version: 2.1\nVersion: 1.0\n")
+        case "METADATA without a version":
+            (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\n")
+        case "METADATA that is not UTF-8":
+            (info / "METADATA").write_bytes(b"Name: br\xffken\nVersion: 1.0\n")
+        case "entry points that are not UTF-8":
+            (info / "entry_points.txt").write_bytes(
+                f"[{GROUP}]\nsaw = s\xe4w:Tool\n".encode("latin1")
+            )
+        case "a line that is no entry point":
+            (info / "entry_points.txt").write_text(f"[{GROUP}]\nsaw\n")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "no METADATA",
+        "METADATA without a name",
+        "METADATA without a version",
+        "METADATA that is not UTF-8",
+        "entry points that are not UTF-8",
+        "a line that is no entry point",
+    ],
+)
+def test_a_distribution_that_cannot_be_read_is_named_once_and_passed_over(
+    install_distribution: InstallDistribution, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    install_distribution("acme", {"saw": "acme_saw:Tool"}, {}, group=GROUP)
+    damage(install_distribution("broken", {"drill": "drill:Tool"}, {}, group=GROUP), kind)
+
+    found = [find_entries(GROUP) for _ in range(2)]
+
+    assert found == [{"saw": [Entry("saw", "acme_saw:Tool", "acme", "1.0")]}] * 2
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "broken-1.0.dist-info: cannot be read, and is left out: " in message
+    assert message.endswith("; install it anew")
+
+
+@pytest.mark.parametrize("value", ["", ":", " :Tool", "a..b:Tool", "a\x00b:Tool", "no module:T"])
+def test_an_entry_point_that_points_nowhere_has_no_description(value: str) -> None:
+    entry = Entry("saw", value, "acme", "1.0")
+
+    assert entry.describe() == ""
+    assert failure(entry).startswith(f"cannot be imported from {value}: ")
