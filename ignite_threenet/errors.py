@@ -25,6 +25,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+from .text import redact
+
 
 class ThreeNetError(Exception):
     """The root of the tree."""
@@ -230,7 +232,7 @@ def describe_error(error: BaseException) -> str:
         >>> describe_error(ValueError("no\nluck")), describe_error(KeyError())
         ('ValueError: no luck', 'KeyError')
     """
-    words = " ".join(str(error).split())
+    words = redact(" ".join(str(error).split()))
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 

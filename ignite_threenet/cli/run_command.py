@@ -15,19 +15,18 @@ from ..errors import ConfigError, ThreeNetError
 from ..extensions.component import GROUPS
 from ..extensions.selection import ChosenPlugin, find_plugins
 from ..options.declaration import option_specs
-from ..run.saved_choice import Saying, add_sayings, choose_beside
+from ..run.saved_choice import Saying, add_sayings, check_secrets, choose_beside
 from ..run.saved_run import SavedRun, open_saved_run
 from ..settings.choice import Choice, key_of
 from ..settings.choosing import choose
 from ..settings.config_file import PLUGINS, ConfigFile
+from ..settings.environment import ENVIRONMENT_PREFIX, environment_name, parameter_name
 from .log import set_up_logging
 from .options import (
-    ENVIRONMENT_PREFIX,
     check_parameter_names,
     click_option,
-    environment_name,
     format_parameter,
-    parameter_name,
+    warn_of_literal_secrets,
 )
 
 # What says which options there are.
@@ -148,8 +147,11 @@ def collect(ctx: click.Context, params: dict[str, Any]) -> Choice:
         for name, key in _keys(request.choice)
         if (source := _source(ctx, name)) is not None
     ]
+    warn_of_literal_secrets(ctx)
     if request.saved is not None:
-        return add_sayings(request.saved, request.choice, sayings)
+        choice = add_sayings(request.saved, request.choice, sayings)
+        check_secrets(request.saved, choice)
+        return choice
     return request.choice.with_given(
         {each.key: each.value for each in sayings}, {each.key: each.source for each in sayings}
     )

@@ -110,6 +110,11 @@ class Component:
         return self.call(self.make, given, "cannot be made")
 
     @property
+    def plain_options(self) -> dict[str, Any]:
+        """Its options as files and messages show them."""
+        return {spec.name: spec.plain(self.options[spec.name]) for spec in self.specs}
+
+    @property
     def set_options(self) -> Mapping[str, Any]:
         """Its options as they are handed over; of a signature only those that were set."""
         if self._declares_options:

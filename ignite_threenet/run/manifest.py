@@ -14,7 +14,6 @@ from ..data.data_module import DataModule
 from ..extensions.component import Component
 from ..extensions.plugin import Plugin
 from ..options.declaration import OptionSpec, option_specs, plain_options
-from ..options.plain import to_plain
 from ..training.device import describe_device
 from ..training.tracked_engine import Registration
 from .assembly import Parts
@@ -97,7 +96,7 @@ def describe_options(
 def _resolved(owner: object, sources: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
     return {
         spec.name: {
-            "value": to_plain(getattr(owner, spec.name)),
+            "value": spec.plain(getattr(owner, spec.name)),
             "source": sources.get(f"{prefix}{spec.name}", _source(owner, spec)),
         }
         for spec in option_specs(type(owner))
@@ -110,7 +109,7 @@ def _component_options(component: Component, sources: Mapping[str, str]) -> dict
         return sources.get(f"{component.kind}.{spec.name}", "default" if is_default else "script")
 
     return {
-        spec.name: {"value": to_plain(component.options[spec.name]), "source": source(spec)}
+        spec.name: {"value": spec.plain(component.options[spec.name]), "source": source(spec)}
         for spec in component.specs
     }
 
@@ -125,7 +124,7 @@ def flat_options(
 ) -> dict[str, Any]:
     """Give the options of a run and, as ``owner.option``, of its components and plugins."""
     owners = {"": plain_options(config)}
-    owners |= {f"{kind}.": to_plain(component.options) for kind, component in components.items()}
+    owners |= {f"{kind}.": component.plain_options for kind, component in components.items()}
     owners |= {f"{name}.": plain_options(each) for name, each in plugins.items()}
     return {
         f"{prefix}{name}": value

@@ -185,5 +185,5 @@ class ConfigFile:
                 continue
             if key not in specs:
                 raise UnknownNameError("key", key, specs, where=where)
-            values[key_of(key, section)] = specs[key].convert(value, f"{where} {key}")
+            values[key_of(key, section)] = specs[key].read(value, f"{where} {key}")
         return values
