@@ -1,18 +1,23 @@
 """Options as Click takes them, by their own declaration."""
 
 import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from ..errors import ConfigError
+from ..errors import ConfigError, OptionError, nearest
+from ..extensions.selection import find_plugins
 from ..options.declaration import OptionSpec
 from ..settings.choice import Owner
 from ..settings.environment import ENVIRONMENT_PREFIX, environment_name, parameter_name
 
 logger = logging.getLogger("ignite_threenet")
+
+# What the commands have beside the options of a run; some of them, not all of them.
+_OTHER_PARAMETERS = ("resume", "allow_changes", "dry_run", "json", "quiet", "verbose", "debug")
 FILE_HINT = "@FILE reads it from a file"
 _LITERAL_SECRETS = f"{__name__}.literal_secrets"
 
@@ -32,6 +37,8 @@ class OptionType(click.ParamType[Any]):
             return value
         if source is ParameterSource.DEFAULT:
             return self._spec.convert(value, where, text=isinstance(value, str))
+        if param and source is ParameterSource.COMMANDLINE and self._spec.metavar == "PATH":
+            refuse_nothing(param, value)
         if source is ParameterSource.COMMANDLINE and self._spec.is_literal_secret(value):
             _note_literal_secret(where, param, ctx)
         return self._spec.read(value, where, text=isinstance(value, str))
@@ -43,6 +50,43 @@ def _note_literal_secret(
     if param is not None and ctx is not None:
         typed = (flag, environment_name(param.name or ""))
         ctx.meta.setdefault(_LITERAL_SECRETS, []).append(typed)
+
+
+class WholeText(click.types.StringParamType):
+    """Text that is one value in the environment too, spaces and all."""
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Leave a variable's value as it is."""
+        return [rv]
+
+
+def refuse_nothing(param: click.Parameter, value: object) -> None:
+    """Refuse what is given and names nothing; it must not be taken for not given.
+
+    Raises:
+        ConfigError: it names nothing.
+    """
+    words = value if isinstance(value, list | tuple) else [value]
+    for word in words:
+        if isinstance(word, str) and not word.strip(", \t"):
+            raise OptionError(param.opts[0], word, "names nothing", param.metavar or "a name")
+
+
+def warn_of_unknown_variables(options: Iterable[click.Parameter], owners: Iterable[Owner]) -> None:
+    """Tell of variables that look like options of this program, and that nobody reads."""
+    own = [option.name or "" for option in options]
+    known = [name.upper() for name in (*own, *_OTHER_PARAMETERS)]
+    present = {owner.prefix for owner in owners}
+    # Those of a plugin that is not in this run are for others.
+    absent = [parameter_name(name).upper() for name in find_plugins() if name not in present]
+    waiting = tuple(f"{name}_" for name in absent)
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(f"{ENVIRONMENT_PREFIX}_")
+        if name == variable or name in known or name.startswith(waiting):
+            continue
+        guess = nearest(name, known)
+        hint = f"; did you mean {environment_name(guess)}?" if guess else ""
+        logger.warning("%s: no option of this run is called so%s", variable, hint)
 
 
 def warn_of_literal_secrets(ctx: click.Context) -> None:

@@ -17,7 +17,7 @@ from ..settings.choice import Choice, key_of
 from ..settings.config_file import recipe_names
 from ..settings.environment import ENVIRONMENT_PREFIX, environment_name, parameter_name
 from .log import set_up_logging
-from .options import click_option
+from .options import WholeText, click_option
 from .output import say, say_block, say_json
 from .run_command import RunCommand, collect
 from .signals import signals_interrupt
@@ -34,7 +34,9 @@ def _configuration_options() -> list[click.Parameter]:
         "+NAME adds to these, no:NAME takes away, none is none"
     )
     return [
-        click.Option(["--plugins"], multiple=True, metavar="NAMES", help=selection),
+        click.Option(
+            ["--plugins"], type=WholeText(), multiple=True, metavar="NAMES", help=selection
+        ),
         click.Option(["--config"], metavar="FILE", help="TOML file of options"),
         click.Option(
             ["--recipe"],

@@ -26,7 +26,9 @@ from .options import (
     check_parameter_names,
     click_option,
     format_parameter,
+    refuse_nothing,
     warn_of_literal_secrets,
+    warn_of_unknown_variables,
 )
 
 # What says which options there are.
@@ -106,6 +108,8 @@ class RunCommand(click.Command):
     def _choose(self, ctx: click.Context, request: Request, args: list[str]) -> None:
         """Find out what is asked for, before the options of that can be parsed."""
         first = _parse_only(self, ctx, args, _FIRST)
+        for param in self.params:
+            refuse_nothing(param, first.get(param.name or ""))
         recipe = ConfigFile.of_recipe(first["recipe"])
         config = ConfigFile.of_path(first["config"])
         plugins, quiet = first[PLUGINS] or (), bool(first.get("quiet"))
@@ -148,6 +152,7 @@ def collect(ctx: click.Context, params: dict[str, Any]) -> Choice:
         if (source := _source(ctx, name)) is not None
     ]
     warn_of_literal_secrets(ctx)
+    warn_of_unknown_variables(options.values(), request.choice.owners)
     if request.saved is not None:
         choice = add_sayings(request.saved, request.choice, sayings)
         check_secrets(request.saved, choice)

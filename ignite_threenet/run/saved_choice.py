@@ -137,6 +137,7 @@ def choose_beside(
     moved, removed = select_plugins(items, ())
     moved = [recipe.explain(config.explain(word)) for word in moved]
     saved = saved._replace(without=removed)
+    had = {each["name"] for each in saved.plugins}
     if is_whole_selection(items):
         wanted = ",".join(each.name for each in resolve_plugins(moved))
         before = ",".join(each["name"] for each in saved.plugins)
@@ -148,10 +149,13 @@ def choose_beside(
         if each not in choice.plugins:
             saved = saved.forget(each.name)
     words = {kind: found.values[kind] for kind in GROUPS}
+    absent = {*removed, *had}
     sayings = [
         Saying(f"{file.name}: {key}", key, value, file.name)
         for file in (recipe, config)
-        for key, value in file.values(choice.plugins, choice.components.values(), words).items()
+        for key, value in file.values(
+            choice.plugins, choice.components.values(), words, absent
+        ).items()
     ]
     return saved, add_sayings(saved, choice, sayings)
 
