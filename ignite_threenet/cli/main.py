@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from ..errors import ThreeNetError, describe_error
+from ..errors import ThreeNetError
 from ..options.types import TRUE_WORDS
 from ..settings.environment import environment_name
 from .output import finish_streams, has_lost_reader, prepare_streams, say_error, say_traceback
@@ -37,12 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _run(words: Sequence[str]) -> object:
     """Run a command, and turn an error into a message and an exit code."""
     code: object
+    streams = sys.stdout, sys.stderr
     try:
         code = cli.main(words, prog_name="ignite-threenet", standalone_mode=False)
     except click.ClickException as error:
         code = _fail(error.format_message(), error.exit_code)
     except SystemExit as end:
-        code = _end_by_click(end)
+        code = end.code if sys.stdout is streams[0] else _end_by_broken_pipe()
     except ThreeNetError as error:
         _show_traceback(words)
         code = _fail(str(error), error.exit_code)
@@ -56,12 +57,9 @@ def _run(words: Sequence[str]) -> object:
     return code
 
 
-def _end_by_click(end: SystemExit) -> object:
-    """Take Click's end at any broken pipe for what it is: no error if it is that of the results."""
-    cause = end.__context__
-    if not isinstance(cause, BrokenPipeError):
-        return end.code
-    return 0 if has_lost_reader() else _fail(describe_error(cause), 1)
+def _end_by_broken_pipe() -> int:
+    """End where Click met a broken pipe, and exchanged the streams: no error if it is theirs."""
+    return 0 if has_lost_reader() else _fail("BrokenPipeError: broken pipe", 1)
 
 
 def _show_traceback(words: Sequence[str]) -> None:

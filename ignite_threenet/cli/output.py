@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import sys
 from typing import Any, TextIO
 
@@ -58,14 +59,14 @@ def say_traceback(text: str) -> None:
 
 def has_lost_reader() -> bool:
     """Tell whether nobody reads the results any more."""
+    if sys.__stdout__ is None or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
     try:
-        if sys.__stdout__ is not None:
-            sys.__stdout__.flush()
-    except BrokenPipeError:
-        return True
+        poll.register(sys.__stdout__.fileno(), select.POLLOUT)
     except (OSError, ValueError):
         return False
-    return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def finish_streams() -> str:
