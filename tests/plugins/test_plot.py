@@ -87,7 +87,7 @@ def test_the_loss_is_drawn_for_each_epoch(figures: list[Figure]) -> None:
 
 @pytest.mark.parametrize(("split", "is_drawn"), [("valid", True), ("test", True), ("train", False)])
 def test_the_loss_of_another_split_is_drawn_as_it_was_measured(
-    figures: list[Figure], split: str, is_drawn: bool
+    figures: list[Figure], split: Any, is_drawn: bool
 ) -> None:
     run = make_run(Accuracy(every=2, split=split), Plot())
     run.train()
