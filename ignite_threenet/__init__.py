@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .options.declaration import option
     from .run.run import Run
     from .storage.checkpoint_file import load_weights
+    from .text import picture_text
     from .training.device import select_device
     from .training.engines import create_evaluator, create_trainer
     from .training.history import EpochRecord, History, Measurement
@@ -73,6 +74,7 @@ __all__ = [
     "load_data",
     "load_weights",
     "option",
+    "picture_text",
     "select_device",
 ]
 _MODULES = {
@@ -103,6 +105,7 @@ _MODULES = {
     "options.declaration": ("option",),
     "run.run": ("Run",),
     "storage.checkpoint_file": ("load_weights",),
+    "text": ("picture_text",),
     "training.device": ("select_device",),
     "training.engines": ("create_evaluator", "create_trainer"),
     "training.history": ("EpochRecord", "History", "Measurement"),

@@ -21,9 +21,16 @@ attributes of the error. ``exit_code`` is what the command line exits with: 2 fo
 asked for, 1 for what went wrong.
 """
 
-import difflib
 from collections.abc import Iterable
 from typing import Any
+
+from .text import mask_addresses, redact
+
+# Characters of a value that a message shows.
+_LONGEST_SHOWN = 200
+
+# In fewer letters than these no slip is recognized, and of as many one may be wrong.
+_FEWEST_LETTERS = 3
 
 
 class ThreeNetError(Exception):
@@ -59,7 +66,7 @@ class OptionError(ConfigError):
     """
 
     def __init__(self, where: str, value: object, problem: str, allowed: str) -> None:
-        super().__init__(f"{where}: {value!r} {problem}; expected {allowed}")
+        super().__init__(f"{where}: {_shown(value)} {problem}; expected {allowed}")
         self.where = where
         self.value = value
         self.problem = problem
@@ -75,15 +82,17 @@ class UnknownNameError(ConfigError):
         known: the names that exist, sorted.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], where: str = "", guess: str | None = None
+    ) -> None:
         self.name = name
         self.known = sorted(known)
-        self.nearest = nearest(name, self.known)
+        self.nearest = guess or nearest(name, self.known)
         prefix = f"{where}: " if where else ""
-        guess = f"; did you mean {self.nearest!r}?" if self.nearest else "."
+        hint = f"; did you mean {self.nearest!r}?" if self.nearest else "."
         label = "Installed" if kind in ("plugin", "model") else "Known"
         choices = f" {label}: {', '.join(self.known)}" if self.known else ""
-        super().__init__(f"{prefix}unknown {kind} {name!r}{guess}{choices}")
+        super().__init__(f"{prefix}unknown {kind} {_shown(name)}{hint}{choices}")
 
 
 class ComponentError(ConfigError):
@@ -223,6 +232,12 @@ class DivergedError(ThreeNetError):
         self.loss = loss
 
 
+def _shown(value: object) -> str:
+    """Show a value, cut where nobody would read on."""
+    shown = mask_addresses(repr(value))
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
+
+
 def describe_error(error: BaseException) -> str:
     r"""Put an error of somebody else's code into a line: its kind, and what it says.
 
@@ -230,7 +245,7 @@ def describe_error(error: BaseException) -> str:
         >>> describe_error(ValueError("no\nluck")), describe_error(KeyError())
         ('ValueError: no luck', 'KeyError')
     """
-    words = " ".join(_words_of(error).split())
+    words = redact(" ".join(_words_of(error).split()))
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
@@ -252,11 +267,34 @@ def _words_of(error: BaseException) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Find the name that a typing error most likely meant.
+    """Find the name that a typing error most likely meant, or that begins with what was typed.
 
     Example:
-        >>> nearest("bset", ["accuracy", "best", "plot"])
-        'best'
+        >>> nearest("bset", ["accuracy", "best", "plot"]), nearest("resnet18", ["threenet"])
+        ('best', None)
     """
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else None
+    typed = name.lower()
+    if not _FEWEST_LETTERS <= len(typed) <= _LONGEST_SHOWN:
+        return None
+    most = max(1, len(typed) // _FEWEST_LETTERS)
+    candidates = {each: each.lower() for each in known}
+    near = [each for each, word in candidates.items() if abs(len(word) - len(typed)) <= most]
+    distances = {each: _count_slips(typed, candidates[each]) for each in near}
+    found = min(distances, key=lambda each: distances[each], default=None)
+    if found is not None and distances[found] <= most:
+        return found
+    return next((each for each, word in candidates.items() if word.startswith(typed)), None)
+
+
+def _count_slips(typed: str, meant: str) -> int:
+    """Count the letters that are missing, too many, wrong, or swapped with their neighbour."""
+    before: list[int] = []
+    row = list(range(len(meant) + 1))
+    for i, letter in enumerate(typed):
+        last, before, row = before, row, [i + 1]
+        for j, other in enumerate(meant):
+            slips = min(before[j + 1] + 1, row[j] + 1, before[j] + (letter != other))
+            if i and j and letter == meant[j - 1] and typed[i - 1] == other:
+                slips = min(slips, last[j - 1] + 1)
+            row.append(slips)
+    return row[-1]

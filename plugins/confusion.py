@@ -11,7 +11,7 @@ from ignite.metrics import ConfusionMatrix
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ignite_threenet import Plugin, Run, option
+from ignite_threenet import Plugin, Run, option, picture_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,8 +77,9 @@ class Confusion(Plugin):
             return
         counts = self._matrix.compute().cpu()
         self._summary = {"most_frequent": _most_frequent(counts), "files": []}
-        title = f"{self._run.dataset_name}, split {self.split!r}"
-        names = self._run.class_names or tuple(str(each) for each in range(len(counts)))
+        title = f"{picture_text(self._run.dataset_name)}, split {self.split!r}"
+        given = self._run.class_names or map(str, range(len(counts)))
+        names = tuple(map(picture_text, given))
         self._write("confusion", _draw_matrix(counts, names, title))
         _, inputs, *facts = (each.cpu() for each in self._worst)
         images = _as_images(inputs)

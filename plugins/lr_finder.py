@@ -11,7 +11,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import FastaiLRFinder
 from torch import Tensor
 
-from ignite_threenet import ConfigError, Plugin, Run, create_trainer, option
+from ignite_threenet import ConfigError, Plugin, Run, create_trainer, option, picture_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -138,7 +138,7 @@ class LrFinder(Plugin):
             # A loss that diverges would press all else to the ground.
             low, high = min(finite), finite[0]
             axes.set_ylim(low - 0.1 * (high - low) - 1e-3, high + 0.5 * (high - low) + 1e-3)
-        axes.set_title(f"{run.dataset_name}: {found}")
+        axes.set_title(f"{picture_text(run.dataset_name)}: {found}")
         axes.grid(alpha=0.3)
         axes.legend()
         return figure

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ignite.engine import Events
 
-from ignite_threenet import Plugin, Run, RunInterruptedError, option
+from ignite_threenet import Plugin, Run, RunInterruptedError, option, picture_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +40,10 @@ class Plot(Plugin):
         if any(history.of_split(split) for split in self._run.evaluators):
             self._write("accuracy", self._draw_accuracy)
 
+    @property
+    def _title(self) -> str:
+        return picture_text(self._run.dataset_name)
+
     def _draw_loss(self, axes: "Axes") -> None:
         epochs = self._run.history.epochs
         numbers = [epoch.epoch for epoch in epochs]
@@ -47,11 +51,18 @@ class Plot(Plugin):
         axes.plot(numbers, last_losses, color="C0", alpha=0.3, label="last batch")
         axes.plot(numbers, [epoch.loss for epoch in epochs], color="C0", label="mean of the epoch")
         lowest = min(epochs, key=lambda epoch: epoch.loss)
-        axes.set_ylabel("training loss (nats per sample)")
+        for split in self._run.evaluators:
+            self._draw_measured_loss(axes, split)
+        axes.set_ylabel("loss (nats per sample)")
         axes.set_ylim(bottom=0)
-        axes.set_title(
-            f"{self._run.dataset_name}: lowest mean loss {lowest.loss:.4g} at epoch {lowest.epoch}"
-        )
+        axes.set_title(f"{self._title}: lowest mean loss {lowest.loss:.4g} at epoch {lowest.epoch}")
+
+    def _draw_measured_loss(self, axes: "Axes", split: str) -> None:
+        """Draw the loss of a split that is not trained on, if it was measured."""
+        measured = [each for each in self._run.history.of_split(split) if "loss" in each.metrics]
+        if measured and split != "train":
+            losses = [each.metrics["loss"] for each in measured]
+            axes.plot([each.epoch for each in measured], losses, marker=".", label=split)
 
     def _draw_accuracy(self, axes: "Axes") -> None:
         history = self._run.history
@@ -65,7 +76,7 @@ class Plot(Plugin):
             axes.plot([m.epoch for m in measurements], percents, marker=".", label=split)
             bests.append(f"{split} {best.metrics['accuracy']:.3%} at epoch {best.epoch}")
         axes.set_ylabel("accuracy (% of samples)")
-        axes.set_title(f"{self._run.dataset_name}: best accuracy on {', '.join(bests)}")
+        axes.set_title(f"{self._title}: best accuracy on {', '.join(bests)}")
 
     def _write(self, name: str, draw: Callable[["Axes"], None]) -> None:
         # Figure alone, without pyplot: it needs no display, and leaves no global state behind.

@@ -1,8 +1,11 @@
 """Shows how far the run is."""
 
+import os
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sized
+from contextlib import suppress
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -13,9 +16,19 @@ from ignite_threenet import Plugin, Run, option
 # As often as tqdm redraws a bar: reading the loss more often would only hold up the device.
 _SECONDS_BETWEEN_REDRAWS = 0.1
 
+# What a line shows of a bar that is too wide for the terminal, from the most to the least.
+_NARROW = (
+    "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
+    "{desc}: {n_fmt}/{total_fmt} [{remaining}{postfix}]",
+    "{desc}: {n_fmt}/{total_fmt}{postfix}",
+)
+_NARROWEST_BAR = 5
+# Of a terminal that does not say how wide it is.
+_USUAL_COLUMNS = 80
+
 
 class Progress(Plugin):
-    """Show bars on a terminal, and a plain line now and then elsewhere."""
+    """Show bars on a terminal or in a notebook, and a plain line now and then elsewhere."""
 
     on_error = "detach"
     quiet = True
@@ -24,9 +37,11 @@ class Progress(Plugin):
     )
 
     def attach(self, run: Run) -> None:
+        self._run = run
         self._loss: dict[str, str] = {}
         self._accuracies: dict[str, str] = {}
-        self._display: _Bars | _Lines = _Bars() if sys.stderr.isatty() else _Lines(self.interval_s)
+        bar = _choose_bar()
+        self._display: _Bars | _Lines = _Lines(self.interval_s) if bar is None else _Bars(bar)
         trainer = run.trainer
         trainer.add_event_handler(Events.STARTED, self._display.start)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._display.start_epoch)
@@ -43,6 +58,7 @@ class Progress(Plugin):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._loss.update(state["loss"])
         self._accuracies.update(state["accuracies"])
+        self._display.go_on(self._run.recorder.steps, _epoch_length(self._run.trainer))
         self._display.show(self._loss | self._accuracies)
 
     def close(self, error: BaseException | None) -> None:
@@ -58,23 +74,88 @@ class Progress(Plugin):
         self._display.finish_epoch(trainer)
 
 
-class _Bars:
-    """A bar of epochs, and below it one of the epoch in hand."""
+class _TerminalBar(tqdm):  # type: ignore[type-arg]
+    """A bar that never takes more than a line, and leaves out what is too wide for it."""
 
-    def __init__(self) -> None:
+    def __str__(self) -> str:
+        columns = _columns_of(self.fp)
+        if columns is None:
+            return str(super().__str__())
+        facts = {**self.format_dict, "ncols": None}
+        whole = self.format_meter(**{**facts, "bar_format": "{l_bar}{r_bar}"})
+        # The last column is left free: there some terminals begin another line.
+        if len(whole) + _NARROWEST_BAR < columns:
+            return self.format_meter(**{**facts, "ncols": columns - 1})
+        for bar_format in _NARROW:
+            line = self.format_meter(**{**facts, "bar_format": bar_format})
+            if len(line) < columns:
+                return line
+        return self._shortest(columns)
+
+    def _shortest(self, columns: int) -> str:
+        """Give the count, and as many of the facts as there is room for."""
+        line = f"{self.n}/{self.total if self.total is not None else '?'}"
+        for fact in filter(None, str(self.postfix or "").split(", ")):
+            if len(line) + len(fact) + 2 >= columns:
+                break
+            line = f"{line}, {fact}"
+        return line[: columns - 1]
+
+
+def _columns_of(stream: Any) -> int | None:
+    """Tell how wide a terminal is; None if it is none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _choose_bar() -> "type[tqdm[Any]] | None":
+    """Choose the kind of bars; None where there can be none."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        return _TerminalBar
+    if "ipykernel" not in sys.modules:
+        return None
+    # tqdm warns where a notebook has no widgets: there lines are shown.
+    with warnings.catch_warnings(action="ignore"):
+        from tqdm.auto import tqdm as automatic
+        from tqdm.notebook import tqdm_notebook
+    return automatic if issubclass(automatic, tqdm_notebook) else None
+
+
+class _Bars:
+    """A bar of epochs, and below it one of the epoch in hand.
+
+    Args:
+        bar: the kind of bars.
+    """
+
+    def __init__(self, bar: "type[tqdm[Any]]") -> None:
+        self._bar = bar
         self._epochs: tqdm[Any] | None = None
         self._iterations: tqdm[Any] | None = None
         self._next_redraw = 0.0
 
     def start(self, trainer: Engine) -> None:
-        self._epochs = tqdm(total=trainer.state.max_epochs, unit="epoch", desc="training")
+        state = trainer.state
+        # What was done before does not count in the pace.
+        self._epochs = self._bar(
+            total=state.max_epochs, initial=state.epoch, unit="epoch", desc="training"
+        )
 
     def start_epoch(self, trainer: Engine) -> None:
         length = _epoch_length(trainer)
         if self._iterations is None:
-            self._iterations = tqdm(total=length, unit="batch", leave=False)
+            self._iterations = self._bar(total=length, unit="batch", leave=False)
+        self._iterations.initial = 0
         self._iterations.reset(total=length)
         self._iterations.set_description(f"epoch {trainer.state.epoch}", refresh=False)
+
+    def go_on(self, steps: int, length: int | None) -> None:
+        """Count iterations of the epoch in hand that were done before."""
+        if self._iterations is not None:
+            self._iterations.n = self._iterations.last_print_n = self._iterations.initial = steps
+            self._iterations.refresh()
 
     def advance(self, trainer: Engine) -> None:
         if self._iterations is None:
@@ -109,39 +190,57 @@ class _Lines:
         self._interval_s = interval_s
         self._start = self._next_line = time.monotonic()
         self._facts: Mapping[str, str] = {}
+        self._done_before = 0.0  # epochs
+        self._is_in_epoch = False
+        self._last_shown: int | None = None
 
     def start(self, trainer: Engine) -> None:
         self._start = time.monotonic()
+        self._done_before = trainer.state.epoch
 
     def start_epoch(self, trainer: Engine) -> None:
-        pass
+        self._is_in_epoch = True
+
+    def go_on(self, steps: int, length: int | None) -> None:
+        """Count a part of the epoch in hand that was done before."""
+        if self._is_in_epoch and length:
+            self._done_before += steps / length
 
     def show(self, facts: Mapping[str, str]) -> None:
         self._facts = facts
 
     def finish_epoch(self, trainer: Engine) -> None:
         epoch, last = trainer.state.epoch, trainer.state.max_epochs
-        if epoch == 1 or (time.monotonic() >= self._next_line and epoch != last):
+        is_time = time.monotonic() >= self._next_line and epoch != last
+        if self._last_shown is None or is_time:
             self._print(trainer)
 
     def complete(self, trainer: Engine) -> None:
-        if trainer.state.epoch > 1:
+        if trainer.state.epoch > 1 or self._last_shown is None:
             self._print(trainer)
 
     def _print(self, trainer: Engine) -> None:
         now, epoch, last = time.monotonic(), trainer.state.epoch, trainer.state.max_epochs or 0
-        self._next_line = now + self._interval_s
-        seconds = (now - self._start) / epoch
-        spelled = ", ".join(f"{name} {value}" for name, value in self._facts.items())
-        rest = tqdm.format_interval((last - epoch) * seconds)
-        print(
-            f"epoch {epoch}/{last}: {spelled}, {seconds:.2f} s an epoch, {rest} left",
-            file=sys.stderr,
-            flush=True,
-        )
+        self._next_line, self._last_shown = now + self._interval_s, epoch
+        parts = [f"{name} {value}" for name, value in self._facts.items()]
+        done = epoch - self._done_before
+        if done > 0:
+            seconds = (now - self._start) / done
+            rest = tqdm.format_interval((last - epoch) * seconds)
+            parts += [f"{seconds:.2f} s an epoch", f"{rest} left"]
+        text = f"epoch {epoch}/{last}: {', '.join(parts)}" if parts else f"epoch {epoch}/{last}"
+        _write(f"{text}\n")
 
     def close(self) -> None:
         pass
+
+
+def _write(text: str) -> None:
+    """Write to standard error; if nobody reads that any more, the run goes on all the same."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
 
 def _epoch_length(trainer: Engine) -> int | None:

@@ -113,6 +113,12 @@ def test_an_unknown_name_like_no_other_is_told_without_a_guess() -> None:
     assert error.nearest is None
 
 
+def test_a_long_value_is_cut() -> None:
+    error = OptionError("--lr", "9" * 10_000, "is not a number", "a number")
+
+    assert len(str(error)) < 300
+
+
 def test_an_unknown_name_where_nothing_is_known_lists_nothing() -> None:
     assert str(UnknownNameError("plugin", "best", [])) == "unknown plugin 'best'."
 
@@ -191,8 +197,15 @@ def test_divergence_is_told_with_its_place_and_a_remedy() -> None:
         ("bset", "best"),
         ("progres", "progress"),
         ("accuracy", "accuracy"),
+        ("ACCURACY", "accuracy"),
+        ("prog", "progress"),
+        ("lpot", "plot"),
         ("tensorboard", None),
+        ("threenet", None),
+        ("resnet18", None),
         ("", None),
+        ("p", None),
+        ("plot" * 1000, None),
     ],
 )
 def test_the_nearest_name_is_found_where_one_is_near(name: str, expected: str | None) -> None:

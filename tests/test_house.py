@@ -14,6 +14,7 @@ PROJECT = Path(__file__).parents[1]
 
 # A room imports the rooms before it; those of one line stand side by side.
 ORDER = (
+    {"text"},
     {"errors"},
     {"options", "storage"},
     {"extensions"},

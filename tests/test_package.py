@@ -41,6 +41,7 @@ PUBLIC_NAMES = [
     "load_data",
     "load_weights",
     "option",
+    "picture_text",
     "select_device",
 ]
 

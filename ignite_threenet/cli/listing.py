@@ -1,6 +1,5 @@
 """The commands that show what is installed; to list it imports none of it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +10,9 @@ from ..extensions.component import find_component, find_components
 from ..extensions.entries import Entry, FileEntry
 from ..extensions.selection import find_plugin, find_plugins, load_plugin
 from ..options.declaration import option_specs
-from ..options.plain import to_plain
 from ..settings.choice import Owner
+from .options import FILE_HINT
+from .output import say, say_block, say_json
 from .tables import format_table
 
 _ON_ERROR = {
@@ -33,13 +33,13 @@ def _list_entries(
 ) -> None:
     entries = [(entry, entries) for entries in found.values() for entry in entries]
     if as_json:
-        click.echo(json.dumps([_entry_facts(entry, defaults) for entry, _ in entries], indent=2))
+        say_json([_entry_facts(entry, defaults) for entry, _ in entries])
         return
     rows = [("name", "distribution", "version", "what it does")]
     for entry, same_name in entries:
         clash = "" if len(same_name) == 1 else "CLASH: several distributions have this name. "
         rows.append((entry.name, entry.distribution, entry.version, clash + entry.describe()))
-    click.echo(format_table(rows))
+    say_block(format_table(rows))
 
 
 def _entry_facts(entry: Entry | FileEntry, defaults: Sequence[str]) -> dict[str, Any]:
@@ -64,18 +64,18 @@ def show_plugin(name: str, as_json: bool) -> None:
     if as_json:
         facts: dict[str, Any] = {"requires": plugin.requires, "on_error": plugin.on_error}
         facts |= {"options": _option_facts(owner)}
-        click.echo(json.dumps(_entry_facts(entry, DEFAULT_PLUGINS) | facts, indent=2))
+        say_json(_entry_facts(entry, DEFAULT_PLUGINS) | facts)
         return
-    click.echo(f"{entry.name} ({entry.origin}): {entry.describe()}")
-    click.echo(f"requires: {', '.join(plugin.requires) or 'nothing'}")
-    click.echo(f"when it fails: {_ON_ERROR[plugin.on_error]}")
-    click.echo(_format_options(owner))
+    say(f"{entry.name} ({entry.origin}): {entry.describe()}")
+    say(f"requires: {', '.join(plugin.requires) or 'nothing'}")
+    say(f"when it fails: {_ON_ERROR[plugin.on_error]}")
+    say_block(_format_options(owner))
 
 
 def _option_facts(owner: Owner) -> list[dict[str, Any]]:
     return [
-        {"name": spec.name, "default": to_plain(spec.default), "allowed": spec.allowed}
-        | {"help": spec.help}
+        {"name": spec.name, "default": spec.plain(spec.default), "allowed": spec.allowed}
+        | {"help": spec.help, "secret": spec.is_secret}
         for spec in owner.specs
     ]
 
@@ -83,7 +83,12 @@ def _option_facts(owner: Owner) -> list[dict[str, Any]]:
 def _format_options(owner: Owner) -> str:
     rows = [("option", "default", "allowed", "meaning")]
     rows += [
-        (f"--{owner.prefix}.{spec.flag_name}", str(to_plain(spec.default)), spec.allowed, spec.help)
+        (
+            f"--{owner.prefix}.{spec.flag_name}",
+            str(spec.plain(spec.default)),
+            f"{spec.allowed} (secret; {FILE_HINT})" if spec.is_secret else spec.allowed,
+            spec.help,
+        )
         for spec in owner.specs
     ]
     return f"\n{format_table(rows)}" if owner.specs else "options: none"
@@ -126,13 +131,13 @@ def _show(kind: str, name: str, *, as_json: bool) -> None:
     if as_json:
         facts = _entry_facts(found, (getattr(RunConfig, kind),))
         facts |= {"description": chosen.description, "options": _option_facts(owner)}
-        click.echo(json.dumps(facts | {"left_out": dict(chosen.left_out)}, indent=2))
+        say_json(facts | {"left_out": dict(chosen.left_out)})
         return
     origin = f" ({found.origin})" if found.origin else ""
-    click.echo(f"{found.name}{origin}: {chosen.description}")
-    click.echo(_format_options(owner))
+    say(f"{found.name}{origin}: {chosen.description}")
+    say_block(_format_options(owner))
     for parameter, reason in chosen.left_out.items():
-        click.echo(f"no option: {parameter}: {reason}")
+        say(f"no option: {parameter}: {reason}")
 
 
 list_models, show_model = _list_command("model"), _show_command("model", "NAME|FILE|MODULE:NAME")

@@ -6,7 +6,20 @@ import sys
 import click
 from tqdm import tqdm
 
+from ..text import one_line, printable
+
 logger = logging.getLogger("ignite_threenet")
+
+
+class LogFormatter(logging.Formatter):
+    """Puts a message into a line; of a traceback only what is hidden in it is changed."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the message, and the traceback if there is one."""
+        text = one_line(record.getMessage())
+        if record.exc_info:
+            text += f"\n{printable(self.formatException(record.exc_info))}"
+        return text
 
 
 class LogHandler(logging.Handler):
@@ -31,9 +44,9 @@ class LogHandler(logging.Handler):
 def set_up_logging(*, quiet: bool, verbose: bool) -> None:
     """Say warnings alone, what is usual, or all, Ignite's messages too."""
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
-    logging.basicConfig(
-        handlers=[LogHandler()], format="%(message)s", level=logging.WARNING, force=True
-    )
+    handler = LogHandler()
+    handler.setFormatter(LogFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logger.setLevel(level)
     # Ignite reports each error that passes through an engine; here it is told once, as a message.
     logging.getLogger("ignite").setLevel(logging.INFO if verbose else logging.CRITICAL)

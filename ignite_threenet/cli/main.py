@@ -4,6 +4,7 @@ A command's module is imported when the command is used: ``--help`` and ``plugin
 once, without torch.
 """
 
+import os
 import signal
 import sys
 import traceback
@@ -14,17 +15,35 @@ from typing import Any, NamedTuple, NoReturn
 import click
 
 from ..errors import ThreeNetError
+from ..options.types import TRUE_WORDS
+from ..settings.environment import environment_name
+from .output import finish_streams, has_lost_reader, prepare_streams, say_error, say_traceback
 from .signals import TerminatedError, stop_at_once
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, and exit: 0, 1 for what failed, 2 for what was asked wrongly."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    prepare_streams()
     signal.signal(signal.SIGTERM, stop_at_once)
+    code = _run(words)
+    code = code if isinstance(code, int) else 0
+    problem = finish_streams()
+    if problem and code == 0:
+        code = _fail(problem, 1)
+    sys.exit(code)
+
+
+def _run(words: Sequence[str]) -> object:
+    """Run a command, and turn an error into a message and an exit code."""
+    code: object
+    streams = sys.stdout, sys.stderr
     try:
         code = cli.main(words, prog_name="ignite-threenet", standalone_mode=False)
     except click.ClickException as error:
         code = _fail(error.format_message(), error.exit_code)
+    except SystemExit as end:
+        code = end.code if sys.stdout is streams[0] else _end_by_broken_pipe()
     except ThreeNetError as error:
         _show_traceback(words)
         code = _fail(str(error), error.exit_code)
@@ -35,17 +54,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         _show_traceback(words)
         code = _fail(f"{type(error).__name__}: {error}; --debug shows where", 1)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code
+
+
+def _end_by_broken_pipe() -> int:
+    """End where Click met a broken pipe, and exchanged the streams: no error if it is theirs."""
+    return 0 if has_lost_reader() else _fail("BrokenPipeError: broken pipe", 1)
 
 
 def _show_traceback(words: Sequence[str]) -> None:
-    if "--debug" in words:
-        traceback.print_exc()
+    asked = os.environ.get(environment_name("debug"), "").strip().lower()
+    if "--debug" in words or asked in TRUE_WORDS:
+        say_traceback(traceback.format_exc())
 
 
 def _fail(message: str, code: int) -> int:
-    click.secho("error: ", fg="red", bold=True, err=True, nl=False)
-    click.echo(message, err=True)
+    say_error(message)
     return code
 
 

@@ -1,6 +1,6 @@
 """The commands ``run`` and ``verify-resume``."""
 
-import json
+import os
 import sys
 from contextlib import nullcontext, redirect_stdout
 from typing import Any
@@ -10,11 +10,15 @@ from click.core import ParameterSource
 
 from ..config import DEFAULT_PLUGINS, RunConfig
 from ..options.declaration import option_specs
+from ..options.secret import write_secret
 from ..run.run import Run
 from ..run.saved_choice import EPOCHS
+from ..settings.choice import Choice, key_of
 from ..settings.config_file import recipe_names
+from ..settings.environment import ENVIRONMENT_PREFIX, environment_name, parameter_name
 from .log import set_up_logging
-from .options import ENVIRONMENT_PREFIX, click_option
+from .options import WholeText, click_option
+from .output import say, say_block, say_json
 from .run_command import RunCommand, collect
 from .signals import signals_interrupt
 from .tables import format_plan, format_summary
@@ -30,7 +34,9 @@ def _configuration_options() -> list[click.Parameter]:
         "+NAME adds to these, no:NAME takes away, none is none"
     )
     return [
-        click.Option(["--plugins"], multiple=True, metavar="NAMES", help=selection),
+        click.Option(
+            ["--plugins"], type=WholeText(), multiple=True, metavar="NAMES", help=selection
+        ),
         click.Option(["--config"], metavar="FILE", help="TOML file of options"),
         click.Option(
             ["--recipe"],
@@ -87,11 +93,21 @@ def run(ctx: click.Context, /, **params: Any) -> None:
         the_run = Run.of_choice(choice, saved=ctx.obj.saved)
         outcome = _plan(the_run) if params["dry_run"] else _train(the_run)
     if params["json"]:
-        click.echo(json.dumps(outcome, indent=2))
+        say_json(outcome)
     elif params["dry_run"]:
-        click.echo(format_plan(outcome))
+        say_block(format_plan(outcome))
     elif not params["quiet"]:
-        click.echo(format_summary(outcome))
+        say_block(format_summary(outcome))
+
+
+def _pass_on_secrets(choice: Choice) -> None:
+    """Give secrets to the processes to come, which go on from checkpoints that have none."""
+    for owner in choice.owners:
+        for spec in owner.specs:
+            value = choice.values.get(key_of(spec.name, owner.prefix))
+            if isinstance(value, str) and (spec.is_secret or spec.hides(spec.plain(value))):
+                name = environment_name(parameter_name(spec.name, owner.prefix))
+                os.environ[name] = write_secret(value) if spec.is_secret else value
 
 
 def _plan(the_run: Run) -> dict[str, Any]:
@@ -127,10 +143,11 @@ def verify_resume(ctx: click.Context, /, **params: Any) -> None:
     words = list(ctx.obj.words)
     if ctx.get_parameter_source(EPOCHS) is ParameterSource.DEFAULT:
         words += ["--epochs", str(_EPOCHS_TO_VERIFY)]
+    _pass_on_secrets(choice)
     comparison = verify_command(words)
     for part, differing in comparison.differences.items():
         unchecked = comparison.unchecked.get(part)
         same = f"unchecked: {unchecked}" if unchecked else "the same to the last bit"
-        click.echo(f"{part}: {differing[0] if differing else same}")
+        say(f"{part}: {differing[0] if differing else same}")
     if not comparison.is_same:
         raise click.ClickException("the resumed run differs from the one that was never stopped")

@@ -15,19 +15,20 @@ from ..errors import ConfigError, ThreeNetError
 from ..extensions.component import GROUPS
 from ..extensions.selection import ChosenPlugin, find_plugins
 from ..options.declaration import option_specs
-from ..run.saved_choice import Saying, add_sayings, choose_beside
+from ..run.saved_choice import Saying, add_sayings, check_secrets, choose_beside
 from ..run.saved_run import SavedRun, open_saved_run
 from ..settings.choice import Choice, key_of
 from ..settings.choosing import choose
 from ..settings.config_file import PLUGINS, ConfigFile
+from ..settings.environment import ENVIRONMENT_PREFIX, environment_name, parameter_name
 from .log import set_up_logging
 from .options import (
-    ENVIRONMENT_PREFIX,
     check_parameter_names,
     click_option,
-    environment_name,
     format_parameter,
-    parameter_name,
+    refuse_nothing,
+    warn_of_literal_secrets,
+    warn_of_unknown_variables,
 )
 
 # What says which options there are.
@@ -107,6 +108,8 @@ class RunCommand(click.Command):
     def _choose(self, ctx: click.Context, request: Request, args: list[str]) -> None:
         """Find out what is asked for, before the options of that can be parsed."""
         first = _parse_only(self, ctx, args, _FIRST)
+        for param in self.params:
+            refuse_nothing(param, first.get(param.name or ""))
         recipe = ConfigFile.of_recipe(first["recipe"])
         config = ConfigFile.of_path(first["config"])
         plugins, quiet = first[PLUGINS] or (), bool(first.get("quiet"))
@@ -148,8 +151,12 @@ def collect(ctx: click.Context, params: dict[str, Any]) -> Choice:
         for name, key in _keys(request.choice)
         if (source := _source(ctx, name)) is not None
     ]
+    warn_of_literal_secrets(ctx)
+    warn_of_unknown_variables(options.values(), request.choice.owners)
     if request.saved is not None:
-        return add_sayings(request.saved, request.choice, sayings)
+        choice = add_sayings(request.saved, request.choice, sayings)
+        check_secrets(request.saved, choice)
+        return choice
     return request.choice.with_given(
         {each.key: each.value for each in sayings}, {each.key: each.source for each in sayings}
     )

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..text import one_line
+
 
 def format_summary(summary: Mapping[str, Any]) -> str:
     """Put a summary into the lines that end a run."""
@@ -17,7 +19,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
     for name, reason in summary["detached"].items():
         lines.append(f"  without {name}: {reason}")
     lines.append(f"  files                {summary['directory']}: {', '.join(summary['files'])}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def format_plan(plan: Mapping[str, Any]) -> str:
@@ -36,8 +38,9 @@ def format_plan(plan: Mapping[str, Any]) -> str:
         (each["engine"], each["event"], each["plugin"] or "the run", each["handler"])
         for each in plan["handlers"]
     ]
+    heading = f"{plan['model']} on {plan['dataset']}, on {plan['device']}; nothing was run"
     return (
-        f"{plan['model']} on {plan['dataset']}, on {plan['device']}; nothing was run\n\n"
+        f"{one_line(heading)}\n\n"
         f"{format_table(options)}\n\n{format_table(plugins)}\n\n{format_table(handlers)}"
     )
 
@@ -50,7 +53,8 @@ def _option_rows(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:
-    """Line up the columns of rows, the first of which is the heading."""
+    """Line up the columns of rows, the first of which is the heading; a cell is a line."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

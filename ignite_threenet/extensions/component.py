@@ -112,6 +112,11 @@ class Component:
         return self.call(self.make, given, "cannot be made")
 
     @property
+    def plain_options(self) -> dict[str, Any]:
+        """Its options as files and messages show them."""
+        return {spec.name: spec.plain(self.options[spec.name]) for spec in self.specs}
+
+    @property
     def set_options(self) -> Mapping[str, Any]:
         """Its options as they are handed over; of a signature only those that were set."""
         if self._declares_options:
@@ -189,8 +194,22 @@ def find_component(kind: str, word: str) -> Entry | FileEntry:
             name = Path(reference.target).resolve().name
             return replace(reader, name=name, distribution="", version="")
         return find_entry(kind, word, installed)
+    except UnknownNameError as error:
+        guess = _find_in_torchvision(word) if kind == "model" and not error.nearest else None
+        raise (UnknownNameError(kind, word, installed, guess=guess) if guess else error) from None
     except LoadFailedError as error:
         raise ComponentError(kind, word, "", str(error)) from None
+
+
+def _find_in_torchvision(word: str) -> str | None:
+    """Name a network of torchvision by its module; None if it has none of that name."""
+    try:
+        from torchvision import models
+    except (ImportError, RuntimeError):  # of another make than torch
+        return None
+    name = word.lower()
+    is_one = name in models.list_models() and hasattr(models, name)
+    return f"torchvision.models:{name}" if is_one else None
 
 
 def choose_component(

@@ -13,7 +13,9 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from ..errors import OptionError, UnknownNameError, nearest
+from ..text import MASK, each_text, is_masked, mask_addresses
 from .plain import to_plain
+from .secret import make_secret, names_file, read_secret
 from .types import NO_LIMITS, Limits, RefusedError, make_type
 
 _METADATA_KEY = "ignite_threenet.option"
@@ -29,6 +31,7 @@ def option(
     above: float | None = None,
     below: float | None = None,
     choices: Iterable[Any] | None = None,
+    secret: bool = False,
 ) -> Any:
     """Declare an option of a run, a plugin, a model or a dataset.
 
@@ -40,6 +43,8 @@ def option(
         above: a number that must be exceeded.
         below: a number that must not be reached.
         choices: the values allowed, if they are few.
+        secret: whether it is a password or a token: text that is kept out of every file and
+            message, and that ``@FILE`` reads from a file.
 
     Returns:
         A dataclass field, to be assigned to an annotated name in the class body.
@@ -50,7 +55,7 @@ def option(
     limits = Limits(min, max, above, below, tuple(choices) if choices is not None else None)
     if limits.choices == ():
         raise TypeError("option: choices has none")
-    return dataclasses.field(default=default, metadata={_METADATA_KEY: (help, limits)})
+    return dataclasses.field(default=default, metadata={_METADATA_KEY: (help, limits, secret)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +70,7 @@ class OptionSpec:
         limits: the bounds of a number, in words; empty if there are none.
         metavar: what stands for a value in help.
         is_flag: whether it is a plain bool.
+        is_secret: whether its value is kept out of files and messages.
     """
 
     name: str
@@ -74,6 +80,7 @@ class OptionSpec:
     limits: str
     metavar: str
     is_flag: bool
+    is_secret: bool
     _convert: Callable[[Any, bool], Any] = dataclasses.field(repr=False)
 
     @property
@@ -96,9 +103,34 @@ class OptionSpec:
         try:
             return self._convert(value, text)
         except RefusedError as refused:
-            guess = nearest(str(value), refused.choices)
+            shown = MASK if self.is_secret else value
+            guess = nearest(str(shown), refused.choices)
             allowed = f"{self.allowed}; did you mean {guess!r}?" if guess else self.allowed
-            raise OptionError(where, value, refused.problem, allowed) from None
+            raise OptionError(where, shown, refused.problem, allowed) from None
+
+    def read(self, value: object, where: str, *, text: bool = False) -> Any:
+        """Convert what a user wrote; of a secret, ``@FILE`` stands for what the file holds.
+
+        Raises:
+            OptionError: value has another type, is out of range, or names no file.
+        """
+        if self.is_secret and isinstance(value, str):
+            value = read_secret(value, where)
+        return self.convert(value, where, text=text)
+
+    def is_literal_secret(self, word: object) -> bool:
+        """Tell whether a word that a user wrote is a secret itself, and names no file."""
+        return self.is_secret and isinstance(word, str) and word != "" and not names_file(word)
+
+    def plain(self, value: object) -> Any:
+        """Give a value as files and messages show it: plain, and without secrets."""
+        if self.is_secret:
+            return MASK if value else None
+        return each_text(to_plain(value), mask_addresses)
+
+    def hides(self, plain: object) -> bool:
+        """Tell whether a plain value stands for one that was not kept."""
+        return self.is_secret or is_masked(plain)
 
 
 def option_specs(cls: type) -> tuple[OptionSpec, ...]:
@@ -184,8 +216,10 @@ def _spec(cls: type, field: dataclasses.Field[Any], annotation: Any) -> OptionSp
     where = f"{cls.__name__}.{field.name}"
     if _METADATA_KEY not in field.metadata:
         raise TypeError(f"{where}: declare it with option(), or annotate it as ClassVar")
-    help_text, limits = field.metadata[_METADATA_KEY]
-    return make_spec(field.name, annotation, field.default, help_text, limits, where)
+    help_text, limits, is_secret = field.metadata[_METADATA_KEY]
+    return make_spec(
+        field.name, annotation, field.default, help_text, limits, where, is_secret=is_secret
+    )
 
 
 def make_spec(
@@ -195,6 +229,8 @@ def make_spec(
     help: str = "",
     limits: Limits = NO_LIMITS,
     where: str = "",
+    *,
+    is_secret: bool = False,
 ) -> OptionSpec:
     """Make what is known of an option.
 
@@ -205,12 +241,15 @@ def make_spec(
         help: one line of help.
         limits: what its values must keep to.
         where: what messages call it; its name if empty.
+        is_secret: whether its value is kept out of files and messages.
 
     Raises:
         TypeError: it has a type or a default that cannot be one.
     """
     where = where or name
     converter = make_type(annotation, limits, where)
+    if is_secret:
+        converter = make_secret(annotation, converter, where)
     try:
         converted = converter.convert(default, False)
     except RefusedError as refused:
@@ -225,10 +264,11 @@ def make_spec(
         limits="" if limits.choices is not None else str(limits),
         metavar=converter.metavar,
         is_flag=annotation is bool,
+        is_secret=is_secret,
         _convert=converter.convert,
     )
 
 
 def plain_options(owner: object) -> dict[str, Any]:
-    """Give the values of an object's options by their names, as to_plain() gives them."""
-    return {spec.name: to_plain(getattr(owner, spec.name)) for spec in option_specs(type(owner))}
+    """Give the values of an object's options by their names, as OptionSpec.plain() gives them."""
+    return {spec.name: spec.plain(getattr(owner, spec.name)) for spec in option_specs(type(owner))}

@@ -11,8 +11,8 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, Union
 
-_TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
-_FALSE = frozenset({"0", "false", "f", "no", "n", "off"})
+TRUE_WORDS = frozenset({"1", "true", "t", "yes", "y", "on"})
+FALSE_WORDS = frozenset({"0", "false", "f", "no", "n", "off"})
 
 # How each scalar type is called in a message, and in a line of help.
 _NOUNS: dict[type, tuple[str, str]] = {
@@ -78,7 +78,7 @@ class RefusedError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Type:
+class ValueType:
     """A type of option: how values become it, and how it is described.
 
     Attributes:
@@ -92,7 +92,7 @@ class _Type:
     metavar: str
 
 
-def make_type(annotation: Any, limits: Limits, where: str) -> _Type:
+def make_type(annotation: Any, limits: Limits, where: str) -> ValueType:
     """Choose the converter for an annotation."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Union, types.UnionType) and type(None) in arguments and len(arguments) == 2:
@@ -119,7 +119,7 @@ def make_type(annotation: Any, limits: Limits, where: str) -> _Type:
     )
 
 
-def _scalar(kind: type, limits: Limits) -> _Type:
+def _scalar(kind: type, limits: Limits) -> ValueType:
     noun, metavar = _NOUNS[kind]
 
     def convert(value: Any, text: bool) -> Any:
@@ -130,15 +130,15 @@ def _scalar(kind: type, limits: Limits) -> _Type:
         return converted
 
     if limits.choices is not None:
-        return _Type(convert, str(limits), _alternatives(limits.choices))
-    return _Type(convert, f"{noun} {limits}".rstrip(), metavar)
+        return ValueType(convert, str(limits), _alternatives(limits.choices))
+    return ValueType(convert, f"{noun} {limits}".rstrip(), metavar)
 
 
 def _parse(kind: type, text: str) -> Any:
     """Read a scalar from text; None if it is not one."""
     if kind is bool:
         word = text.strip().lower()
-        return True if word in _TRUE else False if word in _FALSE else None
+        return True if word in TRUE_WORDS else False if word in FALSE_WORDS else None
     try:
         return _cast(kind, kind(text))
     except ValueError:
@@ -160,15 +160,15 @@ def _cast(kind: type, value: Any) -> Any:
     return value if type(value) is kind else None
 
 
-def _optional(inner: _Type) -> _Type:
+def _optional(inner: ValueType) -> ValueType:
     def convert(value: Any, text: bool) -> Any:
         nothing = value is None or (isinstance(value, str) and value.lower() in ("", "none"))
         return None if nothing else inner.convert(value, text)
 
-    return _Type(convert, f"{inner.allowed}, or none", inner.metavar)
+    return ValueType(convert, f"{inner.allowed}, or none", inner.metavar)
 
 
-def _choice(values: dict[str, Any]) -> _Type:
+def _choice(values: dict[str, Any]) -> ValueType:
     def convert(value: Any, text: bool) -> Any:
         key = value.lower() if isinstance(value, str) and value not in values else value
         if isinstance(key, str) and key in values:
@@ -178,17 +178,17 @@ def _choice(values: dict[str, Any]) -> _Type:
                 return allowed
         raise RefusedError("is not one of the choices", values)
 
-    return _Type(convert, _one_of(values), _alternatives(values))
+    return ValueType(convert, _one_of(values), _alternatives(values))
 
 
-def _sequence(inner: _Type) -> _Type:
+def _sequence(inner: ValueType) -> ValueType:
     def convert(value: Any, text: bool) -> tuple[Any, ...]:
         return tuple(inner.convert(item, text) for item in _items(value, text))
 
-    return _Type(convert, f"a list of values, each {inner.allowed}", f"{inner.metavar},...")
+    return ValueType(convert, f"a list of values, each {inner.allowed}", f"{inner.metavar},...")
 
 
-def _fixed_tuple(inners: list[_Type]) -> _Type:
+def _fixed_tuple(inners: list[ValueType]) -> ValueType:
     def convert(value: Any, text: bool) -> tuple[Any, ...]:
         items = _items(value, text)
         if len(items) != len(inners):
@@ -197,7 +197,7 @@ def _fixed_tuple(inners: list[_Type]) -> _Type:
 
     allowed = ", ".join(inner.allowed for inner in inners)
     metavar = ",".join(inner.metavar for inner in inners)
-    return _Type(convert, f"{len(inners)} values: {allowed}", metavar)
+    return ValueType(convert, f"{len(inners)} values: {allowed}", metavar)
 
 
 def _items(value: Any, text: bool) -> list[Any]:

@@ -15,8 +15,7 @@ from ..extensions.component import Component
 from ..extensions.importing import qualified_name
 from ..extensions.plugin import Plugin
 from ..extensions.reference import Reference
-from ..options.declaration import plain_options
-from ..options.plain import to_plain
+from ..options.declaration import OptionSpec, option_specs, plain_options
 from ..training.randomness import get_random_state
 from .assembly import Parts
 from .saved_run import SOURCE_KEYS, SavedRun
@@ -49,10 +48,12 @@ def source_of_plugin(plugin: Plugin) -> dict[str, str]:
 
 def resolved_options(component: Component) -> dict[str, Any]:
     """Give a component's options as plain values, with paths as seen from anywhere."""
-    return {
-        name: str(value.absolute()) if isinstance(value, Path) else to_plain(value)
+    places = {
+        name: str(value.absolute())
         for name, value in component.options.items()
+        if isinstance(value, Path)
     }
+    return component.plain_options | places
 
 
 def kinds_of(parts: Parts) -> dict[str, str]:
@@ -116,7 +117,7 @@ def check_plugins(
         if before is None:
             raise CheckpointError(saved.path, f"was made without the plugin {plugin.name!r}")
         where, options = f"plugin {plugin.name!r}", plain_options(plugin)
-        _check_options(saved, where, before["options"], options)
+        _check_options(saved, where, before["options"], options, option_specs(type(plugin)))
         changes += _check_source(saved, where, before["source"], source_of_plugin(plugin))
     for before in missing.values():
         changes += _check_missing(saved, before)
@@ -177,7 +178,7 @@ def check_components(
             options |= {name: before["options"].get(name) for name in paths}
             if source["kind"] != before["source"]["kind"]:
                 source = before["source"]  # another way to the same data, as will be seen
-        _check_options(saved, where, before["options"], options)
+        _check_options(saved, where, before["options"], options, component.specs)
         changes += _check_source(saved, where, before["source"], source)
     return changes
 
@@ -195,9 +196,14 @@ def check_kinds(saved: SavedRun, parts: Parts) -> None:
 
 
 def _check_options(
-    saved: SavedRun, where: str, before: Mapping[str, Any], now: Mapping[str, Any]
+    saved: SavedRun,
+    where: str,
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    specs: Iterable[OptionSpec],
 ) -> None:
-    for name in sorted({*before, *now}):
+    secrets = {spec.name for spec in specs if spec.is_secret}
+    for name in sorted({*before, *now} - secrets):
         if before.get(name) != now.get(name):
             raise CheckpointError(
                 saved.path, f"{where}: {name} was {before.get(name)!r}, and is {now.get(name)!r}"

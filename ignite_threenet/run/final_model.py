@@ -65,7 +65,7 @@ def describe_model(parts: Parts) -> dict[str, Any]:
         "model": {
             "class": type(parts.model).__name__,
             "reference": reference,
-            "options": dict(component.options) if component is not None else {},
+            "options": component.plain_options if component is not None else {},
             "source": source_of_component(component, str(reference))
             if component is not None
             else None,

@@ -99,7 +99,7 @@ def describe_options(
 def _resolved(owner: object, sources: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
     return {
         spec.name: {
-            "value": to_plain(getattr(owner, spec.name)),
+            "value": spec.plain(getattr(owner, spec.name)),
             "source": sources.get(f"{prefix}{spec.name}", _source(owner, spec)),
         }
         for spec in option_specs(type(owner))
@@ -112,7 +112,7 @@ def _component_options(component: Component, sources: Mapping[str, str]) -> dict
         return sources.get(f"{component.kind}.{spec.name}", "default" if is_default else "script")
 
     return {
-        spec.name: {"value": to_plain(component.options[spec.name]), "source": source(spec)}
+        spec.name: {"value": spec.plain(component.options[spec.name]), "source": source(spec)}
         for spec in component.specs
     }
 
@@ -127,7 +127,7 @@ def flat_options(
 ) -> dict[str, Any]:
     """Give the options of a run and, as ``owner.option``, of its components and plugins."""
     owners = {"": plain_options(config)}
-    owners |= {f"{kind}.": to_plain(component.options) for kind, component in components.items()}
+    owners |= {f"{kind}.": component.plain_options for kind, component in components.items()}
     owners |= {f"{name}.": plain_options(each) for name, each in plugins.items()}
     return {
         f"{prefix}{name}": value

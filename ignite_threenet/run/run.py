@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ class Run(FixedAttributes):
         plugins: names of installed plugins, and plugins; with what they require, they are
             attached in this order, requirements first.
         model: your own network, or a class or function that makes one, called with
-            ``input_shape`` and ``classes`` of the data if it accepts them; the configured one if
-            None.
+            ``input_shape`` and ``classes`` of the data if it accepts them; or what names one, as
+            ``file.py:Name``; the configured one if None.
         loss_fn: your own loss; if None, NLLLoss for ThreeNet, and for any other network
             CrossEntropyLoss, which takes logits and log-probabilities.
         optimizer: a function that makes the optimizer of the model; the configured one if None.
@@ -103,7 +104,7 @@ class Run(FixedAttributes):
         config: RunConfig | None = None,
         plugins: Iterable[str | Plugin] = (),
         *,
-        model: nn.Module | Callable[..., nn.Module] | None = None,
+        model: str | nn.Module | Callable[..., nn.Module] | None = None,
         loaders: Mapping[str, Iterable[Batch]] | None = None,
         loss_fn: LossFunction | None = None,
         optimizer: MakeOptimizer | None = None,
@@ -111,9 +112,11 @@ class Run(FixedAttributes):
         model_options: Mapping[str, Any] | None = None,
         dataset_options: Mapping[str, Any] | None = None,
     ) -> None:
+        config = config if config is not None else RunConfig()
+        if isinstance(model, str):
+            config, model = replace(config, model=model), None
         given = Given(model, loaders, loss_fn, optimizer, metrics)
         options = {"model": model_options or {}, "dataset": dataset_options or {}}
-        config = config if config is not None else RunConfig()
         choice = choose_for_script(config, plugins, options, given.components)
         self._put_together(choice, given, None)
 

@@ -20,6 +20,8 @@ from ..options.plain import to_plain
 from ..settings.choice import Choice, key_of, owners_of
 from ..settings.choosing import choose_component, leave_out_quiet, name_components
 from ..settings.config_file import ConfigFile
+from ..settings.environment import environment_name, parameter_name
+from ..text import each_text, mask_addresses
 from .saved_files import check_files
 from .saved_run import SavedRun
 
@@ -102,7 +104,9 @@ def choose_for_resume(
     places = {kind: said[kind] for kind in GROUPS if kind in said}
     choice = choose_saved(saved, plugins, places, own)
     sayings = [Saying(key, key, value, "script") for key, value in said.items()]
-    return add_sayings(saved, choice, sayings)
+    choice = add_sayings(saved, choice, sayings)
+    check_secrets(saved, choice)
+    return choice
 
 
 def choose_beside(
@@ -132,6 +136,7 @@ def choose_beside(
     moved, removed = select_plugins(items, ())
     moved = [recipe.explain(config.explain(word)) for word in moved]
     saved = saved._replace(without=removed)
+    had = {each["name"] for each in saved.plugins}
     if is_whole_selection(items):
         wanted = ",".join(each.name for each in resolve_plugins(moved))
         before = ",".join(each["name"] for each in saved.plugins)
@@ -143,10 +148,13 @@ def choose_beside(
         if each not in choice.plugins:
             saved = saved.forget(each.name)
     words = {kind: found.values[kind] for kind in GROUPS}
+    absent = {*removed, *had}
     sayings = [
         Saying(f"{file.name}: {key}", key, value, file.name)
         for file in (recipe, config)
-        for key, value in file.values(choice.plugins, choice.components.values(), words).items()
+        for key, value in file.values(
+            choice.plugins, choice.components.values(), words, absent
+        ).items()
     ]
     return saved, add_sayings(saved, choice, sayings)
 
@@ -158,14 +166,56 @@ def add_sayings(saved: SavedRun, choice: Choice, sayings: Iterable[Saying]) -> C
         ConfigError: something else than an epoch number or a place differs.
     """
     changed = []
+    hidden = _hidden_specs(saved, choice)
     for each in sayings:
         before = choice.values.get(each.key)
-        if not _may_change(each.key, before):
+        if each.key in hidden:
+            _check_hidden(saved, each, *hidden[each.key])
+        elif not _may_change(each.key, before):
             _check_agrees(saved, each.where, each.value, before)
         changed.append(each)
     return choice.with_given(
         {each.key: each.value for each in changed}, {each.key: each.source for each in changed}
     )
+
+
+def check_secrets(saved: SavedRun, choice: Choice) -> None:
+    """Make sure that what a checkpoint does not keep was given again, once all is said.
+
+    Raises:
+        ConfigError: a password or a token was set before, and is missing.
+    """
+    made = {each.name: each.instance for each in choice.plugins if each.instance is not None}
+    for key, (spec, before) in _hidden_specs(saved, choice).items():
+        owner = key.rpartition(".")[0]
+        if before is not None and key not in choice.values and owner not in made:
+            holds = "it was set" if spec.is_secret else f"it was {before}"
+            file = " @FILE" if spec.is_secret else ""
+            flag = f"--{owner}.{spec.flag_name}"
+            raise ConfigError(
+                f"{flag}: {holds} when the run in {saved.directory.path} began, and no checkpoint "
+                f"keeps a secret; give it again, as {flag}{file}, by "
+                f"{environment_name(parameter_name(spec.name, owner))}, in a --config, or in a "
+                "script with the plugin itself"
+            )
+
+
+def _hidden_specs(saved: SavedRun, choice: Choice) -> dict[str, tuple[OptionSpec, Any]]:
+    """Give the options whose values a checkpoint does not keep, with what stands for each."""
+    options = {kind: each["options"] for kind, each in saved.components.items()}
+    options |= {each["name"]: each["options"] for each in saved.plugins}
+    return {
+        key_of(spec.name, owner.prefix): (spec, before)
+        for owner in choice.owners
+        for spec in owner.specs
+        if spec.hides(before := options.get(owner.prefix, {}).get(spec.name))
+    }
+
+
+def _check_hidden(saved: SavedRun, saying: Saying, spec: OptionSpec, before: Any) -> None:
+    """Compare what is not hidden of a value: nothing of a secret, an address but for its secret."""
+    if not spec.is_secret:
+        _check_agrees(saved, saying.where, spec.plain(saying.value), before)
 
 
 def name_plugins(saved: SavedRun, moved: Iterable[str] = ()) -> list[str]:
@@ -216,19 +266,19 @@ def _config_values(saved: SavedRun) -> dict[str, Any]:
     if unknown:
         raise CheckpointError(saved.path, f"has the unknown option {unknown[0]!r}")
     try:
-        values = _convert(option_specs(RunConfig), saved.config, "config")
+        values = _convert(option_specs(RunConfig), saved.config, "")
     except ConfigError as error:
         raise CheckpointError(saved.path, str(error)) from error
     return values | {"out": saved.directory.path, "force": False}
 
 
 def _convert(specs: Iterable[OptionSpec], options: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Turn plain values back into those of options; what is no option is left out."""
+    """Turn plain values back into those of options; what is no option, or hidden, is left out."""
     by_name = {spec.name: spec for spec in specs}
     return {
-        name: by_name[name].convert(value, f"{where}.{name}")
+        name: by_name[name].convert(value, f"{where}.{name}" if where else name)
         for name, value in options.items()
-        if name in by_name
+        if name in by_name and not by_name[name].hides(value)
     }
 
 
@@ -245,6 +295,10 @@ def _check_agrees(saved: SavedRun, where: str, given: object, before: object) ->
     same = [each.absolute() if isinstance(each, Path) else each for each in (given, before)]
     if same[0] != same[1]:
         raise ConfigError(
-            f"{where}: {to_plain(given)} differs from {to_plain(before)}, with which the run in "
+            f"{where}: {_spelled(given)} differs from {_spelled(before)}, with which the run in "
             f"{saved.directory.path} began; only --epochs may change, and where things are"
         )
+
+
+def _spelled(value: object) -> Any:
+    return each_text(to_plain(value), mask_addresses)

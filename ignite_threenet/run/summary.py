@@ -6,6 +6,7 @@ from ..errors import DivergedError, RunInterruptedError, message_of
 from ..options.plain import to_plain
 from ..storage.contents import SUMMARY
 from ..storage.directory import RunDirectory
+from ..text import each_text, redact
 from ..training.device import describe_device
 from .assembly import Parts
 from .attachment import Attachments
@@ -29,7 +30,7 @@ def build_summary(
     """
     final_test = parts.history.final_test
     best = {split: parts.history.best(split) for split in parts.evaluators}
-    return to_plain(  # type: ignore[no-any-return]
+    content = to_plain(
         {
             "status": _status(error),
             "error": message_of(error) if error is not None else None,
@@ -52,6 +53,9 @@ def build_summary(
             },
         }
     )
+    # What others say, and what plugins add, may hold what they were given in confidence.
+    said = {key: each_text(content[key], redact) for key in ("error", "plugins", "detached")}
+    return {**content, **said}
 
 
 def _status(error: BaseException | None) -> str:

@@ -37,12 +37,15 @@ def choose(
     by_recipe, _ = select_plugins(recipe.plugins(), DEFAULT_PLUGINS)
     names, removed = select_plugins(plugins or config.plugins(), by_recipe)
     names = [recipe.explain(config.explain(name)) for name in names]
-    chosen = leave_out_quiet(resolve_plugins(names, removed), quiet=quiet)
+    resolved = resolve_plugins(names, removed)
+    chosen = leave_out_quiet(resolved, quiet=quiet)
+    absent = removed | {each.name for each in resolved}
     defaults = {kind: str(getattr(RunConfig, kind)) for kind in GROUPS}
     words = {**defaults, **name_components(given, recipe, config)}
     components = {kind: choose_component(kind, word) for kind, word in words.items()}
     values, sources = merge(
-        (each.name, each.values(chosen, components.values(), words)) for each in (recipe, config)
+        (each.name, each.values(chosen, components.values(), words, absent))
+        for each in (recipe, config)
     )
     return Choice(tuple(chosen), components, values, sources)
 

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import warnings
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
@@ -215,7 +216,10 @@ class RunDirectory:
             ValueError: name is not free, as for write(), or its ending is not a kind of picture.
         """
         picture = io.BytesIO()
-        figure.savefig(picture, format=Path(name).suffix.removeprefix("."))
+        with warnings.catch_warnings():
+            # A letter that the font lacks is drawn as a box; each would be told, several times.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            figure.savefig(picture, format=Path(name).suffix.removeprefix("."))
         return self.write(name, picture.getvalue())
 
     def write_weights(self, stem: str, model: nn.Module) -> None:

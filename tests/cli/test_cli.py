@@ -340,7 +340,7 @@ class TestPluginFiles:
         assert options_of(content, "second")["split"]["value"] == "test"
 
     def test_a_section_with_its_own_plugin_may_wait_for_another_run(self, invoke: Invoke) -> None:
-        Path("run.toml").write_text('[second]\nuse = "best"')
+        Path("run.toml").write_text('[second]\nuse = "best"\noptional = true')
 
         assert plan(invoke, "--plugins", "none", "--config", "run.toml")["plugins"] == []
 
@@ -495,7 +495,7 @@ class TestConfiguration:
     def test_the_section_of_an_installed_plugin_may_wait_for_another_run(
         self, invoke: Invoke
     ) -> None:
-        Path("run.toml").write_text("[plot]\nformat = 'svg'")
+        Path("run.toml").write_text("[plot]\noptional = true\nformat = 'svg'")
 
         assert plan(invoke, "--plugins", "timing", "--config", "run.toml")["plugins"]
 

@@ -77,6 +77,18 @@ def test_writes_two_pictures_and_says_what_is_confused_most() -> None:
         assert name in summary["files"]
 
 
+def test_names_are_drawn_as_they_are_and_no_letter_that_the_font_lacks_is_told(
+    figures: list[Figure],
+) -> None:
+    run = make_oracle_run(Confusion())
+    run.class_names = ("$a$", "猫", "c\n\x1b[2J\udce9")
+    summary = run.train()
+
+    assert summary["detached"] == {}
+    labels = [label.get_text() for label in figures[0].axes[0].get_yticklabels()]
+    assert labels == [r"\$a\$", "猫", r"c\n\x1b[2J\udce9"]
+
+
 def test_the_rows_are_true_and_the_columns_predicted(figures: list[Figure]) -> None:
     make_oracle_run(Confusion()).train()
 

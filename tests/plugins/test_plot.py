@@ -78,11 +78,30 @@ def test_the_loss_is_drawn_for_each_epoch(figures: list[Figure]) -> None:
 
     (picture,) = map(look_at, figures)
     epochs = run.history.epochs
-    assert (picture.x_label, picture.y_label) == ("epoch", "training loss (nats per sample)")
+    assert (picture.x_label, picture.y_label) == ("epoch", "loss (nats per sample)")
     assert picture.curves == {
         "last batch": ([1, 2, 3], [epoch.last_loss for epoch in epochs]),
         "mean of the epoch": ([1, 2, 3], [epoch.loss for epoch in epochs]),
     }
+
+
+@pytest.mark.parametrize(("split", "is_drawn"), [("valid", True), ("test", True), ("train", False)])
+def test_the_loss_of_another_split_is_drawn_as_it_was_measured(
+    figures: list[Figure], split: Any, is_drawn: bool
+) -> None:
+    run = make_run(Accuracy(every=2, split=split), Plot())
+    run.train()
+
+    losses = [each.metrics["loss"] for each in run.history.of_split(split)]
+    assert look_at(figures[0]).curves.get(split) == (([2, 3], losses) if is_drawn else None)
+
+
+def test_the_name_of_a_dataset_is_drawn_as_it_is(figures: list[Figure]) -> None:
+    run = make_run(Plot())
+    run.dataset_name = "$x$ 猫\n\x1b[2J"
+    run.train()
+
+    assert look_at(figures[0]).title.startswith(r"\$x\$ 猫\n\x1b[2J: lowest mean loss")
 
 
 def test_the_title_of_the_loss_says_the_lowest_and_when(figures: list[Figure]) -> None:
@@ -131,7 +150,7 @@ def test_draws_once_at_the_end_by_default(figures: list[Figure]) -> None:
     make_run(Accuracy(every=1), Plot()).train()
 
     assert [picture.y_label.split()[0] for picture in map(look_at, figures)] == [
-        "training",
+        "loss",
         "accuracy",
     ]
 

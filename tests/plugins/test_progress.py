@@ -1,16 +1,21 @@
 """Tests of the plugin `progress`."""
 
 import io
+import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from conftest import Clock
-from helpers import SlowLoader, make_run
+from helpers import SlowLoader, make_run, train_until
 from ignite.engine import Events
 from ignite_threenet_plugins.accuracy import Accuracy
-from ignite_threenet_plugins.progress import Progress
+from ignite_threenet_plugins.checkpoint import Checkpoint
+from ignite_threenet_plugins.progress import Progress, _choose_bar
 from tqdm import tqdm
 
 from ignite_threenet import OptionError, Run
@@ -19,6 +24,26 @@ from ignite_threenet.testing import assert_observes_only, tiny_loaders
 MakeRun = Callable[..., Run]
 OpenTerminal = Callable[[], "Terminal"]
 Capture = pytest.CaptureFixture[str]
+
+
+class Skipping:
+    """A loader that takes no time for its first batches, the first time."""
+
+    def __init__(self, loader: Any, count: int) -> None:
+        self._loader, self._count = loader, count
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        batches, count = iter(self._loader), self._count
+        self._count = 0
+        for _ in range(count):
+            now = self._loader._clock.now
+            batch = next(batches)
+            self._loader._clock.now = now
+            yield batch
+        yield from batches
 
 
 class Terminal(io.StringIO):
@@ -146,6 +171,58 @@ def test_lines_have_nothing_that_only_a_terminal_understands(
     assert "\x1b" not in text
 
 
+@pytest.mark.parametrize(
+    ("iteration", "lines"),
+    [
+        (8, ["epoch 3/5: loss L, 4.00 s an epoch, 00:08 left", "epoch 5/5: loss L, 4.00 s an ep"]),
+        (6, ["epoch 2/5: loss L, 4.00 s an epoch, 00:12 left", "epoch 5/5: loss L, 4.00 s an ep"]),
+    ],
+)
+def test_the_pace_of_a_run_that_goes_on_is_that_of_now(
+    make_slow_run: MakeRun, capsys: Capture, iteration: int, lines: list[str]
+) -> None:
+    run = make_slow_run(Progress(interval_s=1000), Checkpoint(), epochs=5)
+    train_until(run, Events.ITERATION_COMPLETED(once=iteration))
+    capsys.readouterr()
+    # Of an epoch in hand, the batches before are fetched anew, which takes no time here.
+    loaders = dict(make_slow_run(out=Path("other")).loaders)
+    loaders["train"] = Skipping(loaders["train"], iteration % 4)
+    plugins = [Progress(interval_s=1000), Checkpoint()]
+    Run.resume(run.directory.path, plugins=plugins, loaders=loaders).train()
+
+    shown = [
+        re.sub(r"loss [0-9.]+", "loss L", line) for line in capsys.readouterr().err.splitlines()
+    ]
+    assert [each[: len(line)] for each, line in zip(shown, lines, strict=True)] == lines
+
+
+def test_a_run_that_had_ended_shows_no_pace(make_slow_run: MakeRun, capsys: Capture) -> None:
+    run = make_slow_run("progress", Checkpoint())
+    run.train()
+    (run.directory.path / "summary.json").unlink()
+    capsys.readouterr()
+    Run.resume(run.directory.path, loaders=run.loaders).train()
+
+    loss = run.history.epochs[-1].loss
+    assert capsys.readouterr().err == f"epoch 3/3: loss {loss:.4f}\n"
+
+
+class Broken(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("screen", [None, Broken()], ids=["closed", "left"])
+def test_nobody_who_reads_is_no_failure(
+    make_slow_run: MakeRun, capsys: Capture, monkeypatch: pytest.MonkeyPatch, screen: Any
+) -> None:
+    monkeypatch.setattr(sys, "stderr", screen)
+    summary = make_slow_run(Progress(interval_s=0)).train()
+
+    assert summary["detached"] == {}
+    assert capsys.readouterr().out == ""
+
+
 def test_refuses_a_negative_interval() -> None:
     with pytest.raises(OptionError):
         Progress(interval_s=-1.0)
@@ -250,6 +327,58 @@ def test_nothing_is_left_to_close_where_training_never_started(
         run.train()
 
     assert next(iter(run.attachments)).failure is None
+
+
+@pytest.mark.parametrize("columns", [0, 20, 30, 40, 60, 80, 120])
+def test_a_bar_takes_a_line_and_shows_whole_facts(
+    make_slow_run: MakeRun,
+    open_terminal: OpenTerminal,
+    monkeypatch: pytest.MonkeyPatch,
+    columns: int,
+) -> None:
+    monkeypatch.setattr(Terminal, "fileno", lambda screen: 2)
+    monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((columns, 24)))
+    terminal = open_terminal()
+    run = make_slow_run(Accuracy(every=1), Progress())
+    run.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: run.evaluate("test"))
+    summary = run.train()
+
+    assert summary["detached"] == {}
+    drawn = re.split(r"[\r\n]|\x1b\[A", terminal.getvalue())
+    assert max(len(line.rstrip()) for line in drawn) < (columns or 80)
+    last = next(line for line in reversed(drawn) if "3/3" in line)
+    if columns in (0, 80, 120):
+        facts = [f"loss={run.history.epochs[-1].loss:.4f}"]
+        for split in ("train", "test"):
+            accuracy = run.history.of_split(split)[-1].metrics["accuracy"]
+            facts.append(f"{split} accuracy={accuracy:.3%}")
+        assert [fact for fact in facts if fact not in last] == []
+
+
+@pytest.mark.parametrize(("iteration", "shown"), [(8, ["2/3"]), (6, ["1/3", "2/4"])])
+def test_the_bars_of_a_run_that_goes_on_begin_where_it_stopped(
+    open_terminal: OpenTerminal, iteration: int, shown: list[str]
+) -> None:
+    run = make_run("progress", "checkpoint")
+    train_until(run, Events.ITERATION_COMPLETED(once=iteration))
+    terminal = open_terminal()
+    Run.resume(run.directory.path, loaders=run.loaders).train()
+
+    assert [each for each in ("0/3", *shown) if each in terminal.getvalue()] == shown
+
+
+def test_a_notebook_has_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tqdm.auto
+    from tqdm.notebook import tqdm_notebook
+
+    class Bar(tqdm_notebook):  # type: ignore[type-arg]
+        pass
+
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    assert _choose_bar() is None
+
+    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    assert _choose_bar() is Bar
 
 
 # On both
