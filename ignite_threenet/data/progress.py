@@ -1,6 +1,7 @@
 """How far the reading of data is."""
 
 import logging
+import os
 import sys
 import time
 from types import TracebackType
@@ -30,7 +31,9 @@ class Progress:
         if logger.isEnabledFor(logging.INFO) and sys.stderr.isatty():
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(desc=self._what, total=self._total, unit=self._unit, leave=False)
+            self._bar = tqdm(
+                desc=self._what, total=self._total, unit=self._unit, leave=False, **_usual_size()
+            )
         return self
 
     def __exit__(
@@ -50,3 +53,12 @@ class Progress:
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
             logger.info("%s: %d of %d %ss", self._what, self._done, self._total, self._unit)
+
+
+def _usual_size() -> dict[str, Any]:
+    """Give a usual size to a terminal that does not tell its own, where tqdm would show nothing."""
+    try:
+        is_known = 0 not in os.get_terminal_size(sys.stderr.fileno())
+    except OSError:
+        is_known = False
+    return {} if is_known else {"ncols": 80, "nrows": 24}
