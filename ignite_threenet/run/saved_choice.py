@@ -69,6 +69,8 @@ def choose_saved(
     values = _config_values(saved)
     words = {kind: saved.config.get(kind, values.get(kind)) for kind in GROUPS}
     words |= dict(places or {})
+    if "model" not in {*saved.components, *own}:
+        raise CheckpointError(saved.path, "the model was your own, and is chosen by name")
     _check_places(saved, words)
     wanted = name_plugins(saved) if plugins is None else plugins
     chosen = tuple(resolve_plugins(wanted, set(saved.without) & find_plugins().keys()))
