@@ -75,7 +75,7 @@ def show_plugin(name: str, as_json: bool) -> None:
 def _option_facts(owner: Owner) -> list[dict[str, Any]]:
     return [
         {"name": spec.name, "default": spec.plain(spec.default), "allowed": spec.allowed}
-        | {"help": spec.help, "secret": spec.is_secret}
+        | {"help": spec.help, **({"secret": True} if spec.is_secret else {})}
         for spec in owner.specs
     ]
 

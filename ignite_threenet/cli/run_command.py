@@ -109,7 +109,8 @@ class RunCommand(click.Command):
         """Find out what is asked for, before the options of that can be parsed."""
         first = _parse_only(self, ctx, args, _FIRST)
         for param in self.params:
-            refuse_nothing(param, first.get(param.name or ""))
+            if param.name not in GROUPS:  # which say so by themselves
+                refuse_nothing(param, first.get(param.name or ""))
         recipe = ConfigFile.of_recipe(first["recipe"])
         config = ConfigFile.of_path(first["config"])
         plugins, quiet = first[PLUGINS] or (), bool(first.get("quiet"))

@@ -116,7 +116,7 @@ def test_it_is_said_to_be_a_secret(run_cli: RunCli) -> None:
     helped = run_cli("run", *PLUGINS, "--help")
 
     assert "text, or none (secret; @FILE reads it from a file)" in shown.stdout
-    assert [each["secret"] for each in facts] == [True, False, False]
+    assert [each.get("secret") for each in facts] == [True, None, None]
     assert "TEXT|@FILE" in helped.stdout
 
 

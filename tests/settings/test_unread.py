@@ -186,8 +186,6 @@ def test_debug_may_be_asked_for_by_the_environment(
         ["--plugins", ""],
         ["--plugins", ","],
         ["--data-dir", ""],
-        ["--model", ""],
-        ["--dataset", ""],
     ],
     ids=" ".join,
 )
