@@ -18,7 +18,7 @@ from .options import ENVIRONMENT_PREFIX, click_option
 from .run_command import RunCommand, collect
 from .signals import signals_interrupt
 from .tables import format_plan, format_summary
-from .verification import verify_command
+from .verification import TriedCommand, verify_command
 
 _EPOCHS_TO_VERIFY = 3
 
@@ -107,7 +107,7 @@ def _train(the_run: Run) -> dict[str, Any]:
 
 @click.command(
     "verify-resume",
-    cls=RunCommand,
+    cls=TriedCommand,
     params=_configuration_options(),
     context_settings={"auto_envvar_prefix": ENVIRONMENT_PREFIX},
 )
