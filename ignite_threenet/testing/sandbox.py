@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,8 @@ _DOING = {
     "os.link": "makes",
 }
 _MOST_FILES = 20_000
-_NEW_NETWORK, _NEW_USER, _SUBREAPER = 0x40000000, 0x10000000, 36
+_NEW_NETWORK, _NEW_USER = 0x40000000, 0x10000000
+_DIE_WITH_PARENT, _BE_PARENT_OF_ORPHANS = 1, 36
 
 
 @dataclass(frozen=True)
@@ -181,12 +183,13 @@ def _host_of(event: str, arguments: tuple[Any, ...]) -> str | None:
 
 
 def shut_in(*, allows_network: bool) -> None:
-    """Prepare a process for a plugin: no network, and its orphans come back to it."""
+    """Prepare a process for a plugin: no network, and an end with those that it belongs to."""
     LISTENER.start(refuses_network=not allows_network)
     if not sys.platform.startswith("linux"):
         return
     system = ctypes.CDLL(None, use_errno=True)
-    system.prctl(_SUBREAPER, 1, 0, 0, 0)
+    system.prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+    system.prctl(_BE_PARENT_OF_ORPHANS, 1, 0, 0, 0)
     if not allows_network:
         _leave_network(system)
 
