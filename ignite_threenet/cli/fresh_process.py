@@ -25,6 +25,7 @@ from ..run.attachment import call_watcher
 
 # By their names, because they come after this one.
 _PRELOADED = ("ignite_threenet.cli.preloaded", "ignite_threenet.testing.look")
+_TO_END_S = 5.0
 _AT_ONCE = ("attach", "close")
 
 
@@ -158,6 +159,7 @@ def _listen(
             continue
         if "verdict" in message:
             ending.verdict = message["verdict"]
+            wait([process.sentinel], _TO_END_S)
             return ending
         if "error" in message:
             ending.failure = f"fails in {_spell(ending.phase, place)}: {message['error']}"
