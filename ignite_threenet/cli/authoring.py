@@ -4,11 +4,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from ..extensions.selection import find_plugins
+from ..errors import PluginChoiceError
+from ..extensions.reference import Reference
+from ..extensions.selection import find_plugin, find_plugins
 from .scaffold import write_plugin
 
 
@@ -32,16 +35,44 @@ def new_plugin(name: str, package: bool, directory: str) -> None:
 
 
 @click.command("check")
-@click.argument("words", metavar="[NAME|FILE]...", nargs=-1)
-def check_plugins(words: Sequence[str]) -> None:
+@click.argument("words", metavar="[NAME|FILE[:NAME]]...", nargs=-1)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="seconds that the import, attach, a small run and close may take, each",
+)
+@click.option("--allow-network", is_flag=True, help="let plugins open network connections")
+def check_plugins(words: Sequence[str], timeout_s: float, allow_network: bool) -> None:
     """Look plugins over: import, options, a small run, state, weights; all installed by default.
 
-    Each is imported and run in a process of its own. Exits with 1 where a check fails.
+    Of a file, each plugin in it is looked over. Each is imported and run in fresh processes, with
+    a home directory of its own and without a network. Exits with 1 where a check fails, and with 2
+    where there is no plugin of that name. One whose extra is not installed is skipped.
     """
-    failed = False
-    for word in words or sorted(find_plugins()):
+    installed = find_plugins()
+    for word in words:
+        # Of files, and of names that clash, the check tells.
+        if not Reference.parse(word).is_file:
+            with suppress(PluginChoiceError):
+                find_plugin(word, installed=installed)
+    options = ["--timeout", str(timeout_s), *(["--allow-network"] if allow_network else [])]
+    codes = []
+    for word in words or sorted(installed):
         # -P: what lies around here must not hide a module.
-        command = [sys.executable, "-P", "-m", "ignite_threenet.testing.check", word]
-        failed = subprocess.run(command, check=False).returncode != 0 or failed  # noqa: S603
-    if failed:
-        raise click.ClickException("a check failed")
+        command = [sys.executable, "-P", "-m", "ignite_threenet.testing.check", *options, word]
+        codes.append(subprocess.run(command, check=False).returncode)  # noqa: S603
+    if any(codes):
+        raise _UnknownPluginError if 2 in codes else click.ClickException("a check failed")
+
+
+class _UnknownPluginError(click.ClickException):
+    """What the user named is not there."""
+
+    exit_code = 2
+
+    def __init__(self) -> None:
+        super().__init__("there is no such plugin")

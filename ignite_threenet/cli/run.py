@@ -22,7 +22,7 @@ from .output import say, say_block, say_json
 from .run_command import RunCommand, collect
 from .signals import signals_interrupt
 from .tables import format_plan, format_summary
-from .verification import verify_command
+from .verification import TriedCommand, verify_command
 
 _EPOCHS_TO_VERIFY = 3
 
@@ -123,7 +123,7 @@ def _train(the_run: Run) -> dict[str, Any]:
 
 @click.command(
     "verify-resume",
-    cls=RunCommand,
+    cls=TriedCommand,
     params=_configuration_options(),
     context_settings={"auto_envvar_prefix": ENVIRONMENT_PREFIX},
 )

@@ -131,17 +131,21 @@ class FileEntry:
         module = import_file(self.path)
         if self.attribute:
             return self._take(module, is_wanted, what)
-        found = {
-            name: value
-            for name, value in vars(module).items()
-            if isinstance(value, type) and value.__module__ == module.__name__ and is_wanted(value)
-        }
+        found = _classes_of(module, is_wanted)
         if not found:
             raise LoadFailedError(f"holds no class that is {what}")
         if len(found) > 1:
             choices = " or ".join(f"{self.path}:{name}" for name in found)
             raise LoadFailedError(f"holds several; choose {choices}")
         return next(iter(found.values()))
+
+    def list_names(self, is_wanted: Callable[[object], bool]) -> list[str]:
+        """Import it, and name its classes of the kind.
+
+        Raises:
+            LoadFailedError: the import fails.
+        """
+        return [*_classes_of(import_file(self.path), is_wanted)]
 
     def _take(self, module: ModuleType, is_wanted: Callable[[object], bool], what: str) -> Any:
         if not hasattr(module, self.attribute):
@@ -157,6 +161,15 @@ def digest_of(file: Path) -> str:
         return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
     except OSError:
         return ""
+
+
+def _classes_of(module: ModuleType, is_wanted: Callable[[object], bool]) -> dict[str, type]:
+    """Give the classes of a kind that a module defines by itself, by their names there."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and is_wanted(value)
+    }
 
 
 def _absent(path: Path, name: str, module: ModuleType) -> str:

@@ -5,13 +5,13 @@ import hashlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
 from ..errors import describe_error
+from .neighbours import Neighbours
 
 # The digests of the files that were imported here, by the names of their modules.
 _DIGESTS: dict[str, str] = {}
@@ -57,15 +57,18 @@ def import_file(path: Path) -> ModuleType:
         if name in sys.modules:
             return sys.modules[name]
         _DIGESTS[name] = hashlib.sha256(source).hexdigest()
-        spec = importlib.util.spec_from_file_location(name, path)
+        neighbours = Neighbours(path.parent)
+        # Of the package that its folder is, so that it may import its neighbours by relative names.
+        spec = importlib.util.spec_from_file_location(f"{neighbours.package}.{name}", path)
         if spec is None:
             raise LoadFailedError("cannot be imported: it is not a Python file")
         module = importlib.util.module_from_spec(spec)
+        module.__name__ = name
+        vars(module)["__builtins__"] = neighbours.builtins
         sys.modules[name] = module
         try:
-            with _importable(path.parent):
-                # Not by the loader, whose cache takes a file of the same second for the same.
-                exec(compile(source, path, "exec"), vars(module))  # noqa: S102
+            # Not by the loader, whose cache takes a file of the same second for the same.
+            exec(compile(source, path, "exec"), vars(module))  # noqa: S102
         except BaseException:
             del sys.modules[name]
             raise
@@ -73,18 +76,6 @@ def import_file(path: Path) -> ModuleType:
         problem = f"cannot be imported from {path}: {describe_error(error)}"
         raise LoadFailedError(problem) from error
     return module
-
-
-@contextmanager
-def _importable(directory: Path) -> Iterator[None]:
-    """Let a file import its neighbours, as it may where Python runs it."""
-    place = str(directory.absolute())
-    sys.path.insert(0, place)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):
-            sys.path.remove(place)
 
 
 def first_line(path: Path, name: str) -> str:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ..config import RunConfig
 from ..data.dataset import SPLITS
+from ..data.digits import draw_digits
 from ..errors import CheckpointError
 from ..extensions.plugin import Plugin
 from ..extensions.selection import find_plugins, resolve_plugins
@@ -34,9 +35,13 @@ __all__ = [
     "assert_contract",
     "assert_observes_only",
     "assert_resumes",
+    "image_loaders",
     "run_plugin",
     "tiny_loaders",
 ]
+MakeLoaders = Callable[..., Mapping[str, Sequence[Batch]]]
+"""Makes batches of each split."""
+
 _PIXELS = 784
 _CLASSES = 10
 
@@ -75,8 +80,29 @@ def tiny_loaders(batches: int = 4, batch_size: int = 16, seed: int = 0) -> dict[
     return {split: [make_batch() for _ in range(batches)] for split in SPLITS}
 
 
+def image_loaders(batches: int = 4, batch_size: int = 16, seed: int = 0) -> dict[str, list[Batch]]:
+    """Draw digits, for a plugin that is made for images; see tiny_loaders().
+
+    Returns:
+        Batches of (N, 1, 28, 28) float32 from 0 to 1 and (N,) int64, for ``train``, ``valid`` and
+        ``test``.
+    """
+    images, labels = draw_digits(len(SPLITS) * batches * batch_size, seed)
+    each = (len(SPLITS), batches, batch_size)
+    drawn = (images.float() / 255).reshape(*each, *images.shape[1:])
+    answers = labels.reshape(each)
+    return {
+        split: list(zip(drawn[number], answers[number], strict=True))
+        for number, split in enumerate(SPLITS)
+    }
+
+
 def run_plugin(
-    plugin: Plugin, accuracies: Sequence[float] = (0.1, 0.5, 0.3), *, out: Path | None = None
+    plugin: Plugin,
+    accuracies: Sequence[float] = (0.1, 0.5, 0.3),
+    *,
+    out: Path | None = None,
+    make_loaders: MakeLoaders = tiny_loaders,
 ) -> Run:
     """Let a plugin take part in a run whose measurements are given, one after each epoch.
 
@@ -89,6 +115,7 @@ def run_plugin(
         accuracies: what is measured, epoch by epoch, on whichever split is asked for; the last
             one again if more is measured. The loss is 1 less the accuracy.
         out: the run's directory; by default one that is removed when Python exits.
+        make_loaders: makes the batches; tiny_loaders or image_loaders.
 
     Returns:
         The run, which has ended: see its ``history``, ``trainer.state``, ``directory``.
@@ -127,7 +154,7 @@ def run_plugin(
         config,
         plugins,
         model=TinyModel(),
-        loaders=tiny_loaders(batches=1, batch_size=2),
+        loaders=make_loaders(batches=1, batch_size=2),
         metrics=lambda: {
             "accuracy": _Scripted(accuracy_now),
             "loss": _Scripted(lambda: 1 - accuracy_now()),
@@ -198,13 +225,19 @@ def assert_observes_only(make_plugin: Callable[[], Plugin], epochs: int = 3) -> 
         AssertionError: they differ; the message says which.
         PluginFailedError: the plugin raised.
     """
-    with_it = _weights_after([make_plugin()], epochs)
-    without_it = _weights_after([], epochs)
+    # First without: what the plugin does to torch must not be in both.
+    without_it = weights_after([], epochs)
+    with_it = weights_after([make_plugin()], epochs)
+    if problem := compare_weights(with_it, without_it):
+        raise AssertionError(problem)
+
+
+def compare_weights(with_it: Mapping[str, Tensor], without_it: Mapping[str, Tensor]) -> str:
+    """Say how weights differ, which weights_after() gave with a plugin and without; or ""."""
     if not with_it:
-        raise AssertionError("training ends early, without the event COMPLETED")
+        return "training ends early, without the event COMPLETED"
     differing = [name for name in with_it if not torch.equal(with_it[name], without_it[name])]
-    if differing:
-        raise AssertionError(f"training ends with other weights: {', '.join(differing)}")
+    return f"training ends with other weights: {', '.join(differing)}" if differing else ""
 
 
 def _make_model() -> nn.Module:
@@ -212,12 +245,15 @@ def _make_model() -> nn.Module:
     return nn.Sequential(OrderedDict(dropout=nn.Dropout(0.1), tiny=TinyModel()))
 
 
-def _weights_after(plugins: Sequence[Plugin], epochs: int) -> Mapping[str, Tensor]:
+def weights_after(
+    plugins: Sequence[Plugin], epochs: int = 3, make_loaders: MakeLoaders = tiny_loaders
+) -> Mapping[str, Tensor]:
+    """Train with plugins, and give the weights as training ends; none if it does not complete."""
     note = NoteWeights()
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch, "run")
         config = RunConfig(epochs=epochs, lr=0.1, out=out, device="cpu", strict=True)
-        Run(config, [note, *plugins], model=_make_model(), loaders=tiny_loaders()).train()
+        Run(config, [note, *plugins], model=_make_model(), loaders=make_loaders()).train()
     return note.weights
 
 
@@ -254,7 +290,9 @@ def assert_contract(cls: type[Plugin], **options: Any) -> None:
         raise AssertionError("; ".join(problems))
 
 
-def find_contract_problems(cls: type[Plugin], **options: Any) -> Iterator[str]:
+def find_contract_problems(
+    cls: type[Plugin], make_loaders: MakeLoaders = tiny_loaders, /, **options: Any
+) -> Iterator[str]:
     """Say which promises a plugin breaks; see assert_contract()."""
     if not (cls.__dict__.get("__doc__") or "").strip() or (cls.__doc__ or "").startswith(
         f"{cls.__name__}("
@@ -268,11 +306,13 @@ def find_contract_problems(cls: type[Plugin], **options: Any) -> Iterator[str]:
     for name in missing:
         yield f"it requires {name!r}, which is not installed"
     if not missing:
-        yield from _find_state_problems(cls, options)
+        yield from _find_state_problems(cls, make_loaders, options)
 
 
-def _find_state_problems(cls: type[Plugin], options: Mapping[str, Any]) -> Iterator[str]:
-    run = run_plugin(cls(**options))
+def _find_state_problems(
+    cls: type[Plugin], make_loaders: MakeLoaders, options: Mapping[str, Any]
+) -> Iterator[str]:
+    run = run_plugin(cls(**options), make_loaders=make_loaders)
     plugin = next(each for each in run.plugins.values() if type(each) is cls)
     state = dict(plugin.state_dict())
     try:

@@ -1,305 +1,213 @@
 """What ``plugins check`` does: ``python -m ignite_threenet.testing.check NAME``.
 
-It runs in a process of its own.
-
-A plugin is imported, run and looked over; each check gives a line, and what to do where it fails.
+It runs in a process of its own, and imports no plugin in it: that is done in fresh ones, which a
+plugin may end, block or change as it likes. A plugin is imported, run and looked over; each check
+gives a line, and what to do where it fails.
 """
 
+import argparse
 import logging
-import os
-import signal
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from ..cli.fresh_process import Ending, Surroundings, Work, call_afresh
 from ..cli.verification import verify_command
-from ..config import RunConfig
-from ..errors import ConfigError, ThreeNetError, describe_error
-from ..extensions.entries import Entry, FileEntry
-from ..extensions.plugin import Plugin
-from ..extensions.selection import find_plugin, load_plugin, resolve_plugins
-from ..options.declaration import option_specs
-from ..run.run import Run
-from . import TinyModel, assert_observes_only, find_contract_problems, tiny_loaders
+from ..errors import ThreeNetError, UnknownNameError
+from ..extensions.selection import find_plugin
+from ..storage import checkpoint_file as checkpoint
+from . import compare_weights, tiny
+from .finding import Finding
+from .look import DATA, check_contract, list_classes, look, note_weights
+from .sandbox import Sandbox, make_scratch
 
-# Beyond what the framework has imported already.
-_SLOW_IMPORT_S = 1.0
-_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+__all__ = ["Finding", "check_plugin", "expand", "main"]
+TIMEOUT_S = 60.0
+"""Seconds that a plugin may take for its import, for attach, for a small run, and for close."""
 
-
-@dataclass
-class Finding:
-    """The outcome of one check.
-
-    Attributes:
-        check: what was checked.
-        problems: what is wrong and what to do; empty if all is well.
-        note: what else is worth knowing.
-        unchecked: what could not be told.
-    """
-
-    check: str
-    problems: list[str] = field(default_factory=list)
-    note: str = ""
-    unchecked: list[str] = field(default_factory=list)
-
-    def format(self) -> str:
-        """Put it into a line."""
-        status = "FAILED" if self.problems else "UNSURE" if self.unchecked else "ok"
-        outcome = "; ".join([*self.problems, *self.unchecked]) or "ok"
-        note = f" ({self.note})" if self.note else ""
-        return f"{status:<6}  {self.check}: {outcome}{note}"
+# The phases in which look() may end, by the check that they belong to.
+_CHECK_OF = {"start": "import", "attach": "run", "close": "run"}
+_HINT = "; leave os._exit() alone, and catch what ends the process"
 
 
-def check_plugin(word: str) -> Iterator[Finding]:
+def expand(word: str, *, timeout_s: float = TIMEOUT_S, allows_network: bool = False) -> list[str]:
+    """Give what is checked where a word is typed: each plugin of a file, or the word itself."""
+    try:
+        find_plugin(word)
+    except ThreeNetError:
+        return [word]
+    with make_scratch() as scratch:
+        sandbox = Sandbox(Path(scratch).resolve(), allows_network)
+        surroundings = sandbox.surroundings()
+        ending = call_afresh(list_classes, word, surroundings=surroundings, timeout_s=timeout_s)
+    return [f"{word}:{name}" for name in ending.verdict or []] or [word]
+
+
+def check_plugin(
+    word: str, *, timeout_s: float = TIMEOUT_S, allows_network: bool = False
+) -> Iterator[Finding]:
     """Look a plugin over; the checks that need what has failed are left out.
 
     Args:
         word: its name, or ``file.py``, or ``file.py:Name``.
+        timeout_s: seconds that each phase may take: import, attach, run, close.
+        allows_network: whether it may open network connections.
     """
     try:
-        entry = find_plugin(word)
+        find_plugin(word)
     except ThreeNetError as error:
-        yield Finding("name", [str(error)])
+        yield Finding("name", [str(error)], is_unknown=isinstance(error, UnknownNameError))
         return
     yield Finding("name")
-    start = time.perf_counter()
-    try:
-        cls = load_plugin(entry)
-    except ThreeNetError as error:
-        yield Finding("import", [str(error)])
-        return
-    yield _check_import(entry, time.perf_counter() - start)
-    yield Finding("options", [*_find_option_problems(entry.name, cls)])
-    try:
-        plugin = _make(word)
-    except ThreeNetError as error:
-        yield Finding("construction", [str(error)])
-        return
-    except (Exception, SystemExit) as error:
-        yield Finding("construction", [describe_error(error)])
-        return
-    finding = _check_run(word, plugin)
-    yield finding
-    if finding.problems:
-        return
-    yield _check_contract(cls)
-    yield _check_state(word)
-    yield _check_weights(word, cls)
+    with make_scratch() as scratch:
+        sandbox = Sandbox(Path(scratch).resolve(), allows_network)
+        yield from _Check(word, timeout_s, sandbox).findings()
 
 
-def _make(word: str) -> Plugin:
-    return next(each for each in reversed(resolve_plugins([word]))).create()
+class _Check:
+    """The checks of one plugin.
 
+    Args:
+        word: what the user calls it.
+        timeout_s: seconds that each phase may take.
+        sandbox: where all of its processes work.
+    """
 
-def _check_import(entry: Entry | FileEntry, seconds: float) -> Finding:
-    problems = []
-    if seconds > _SLOW_IMPORT_S:
-        problems.append(
-            f"takes {seconds:.1f} s; import what is heavy where it is used, not at the top"
-        )
-    return Finding("import", problems, f"{entry.origin}, {seconds:.2f} s")
+    def __init__(self, word: str, timeout_s: float, sandbox: Sandbox) -> None:
+        self._word, self._timeout_s, self._sandbox = word, timeout_s, sandbox
 
-
-def _find_option_problems(plugin: str, cls: type[Plugin]) -> Iterator[str]:
-    taken = {spec.name for spec in option_specs(RunConfig)}
-    for spec in option_specs(cls):
-        if not spec.help.strip():
-            yield f"{spec.name!r} has no help; say what it does, and its unit"
-        # As environment variables are named: --data.dir would be --data-dir.
-        name = f"{plugin.replace('-', '_')}_{spec.name}"
-        if name in taken:
-            yield f"{spec.name!r} is taken for the run's option {name!r}; choose another name"
-
-
-@dataclass
-class _Surroundings:
-    """What a plugin must leave as it found it."""
-
-    log_handlers: list[logging.Handler]
-    signals: Mapping[int, Any]
-    threads: set[threading.Thread]
-    default_dtype: torch.dtype
-    directory: str
-    environment: Mapping[str, str]
-    streams: tuple[Any, Any]
-
-    @classmethod
-    def now(cls) -> "_Surroundings":
-        loggers = [logging.getLogger(name) for name in (None, "ignite", "ignite_threenet")]
-        return cls(
-            log_handlers=[each for logger in loggers for each in logger.handlers],
-            signals={each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)},
-            threads={each for each in threading.enumerate() if not each.daemon},
-            default_dtype=torch.get_default_dtype(),
-            directory=str(Path.cwd()),
-            environment=dict(os.environ),
-            streams=(sys.stdout, sys.stderr),
-        )
-
-    def differences(self, before: "_Surroundings") -> Iterator[str]:
-        if self.log_handlers != before.log_handlers:
-            yield "leaves a logging handler behind; remove it in close()"
-        if self.signals != before.signals:
-            yield "leaves a signal handler behind; put the old one back in close()"
-        if self.threads - before.threads:
-            yield "leaves a thread running; end it in close()"
-        if self.default_dtype != before.default_dtype:
-            yield "changes torch's default dtype; put it back in close()"
-        if self.directory != before.directory:
-            yield "changes the current directory; leave it alone"
-        changed = dict(self.environment.items() ^ before.environment.items())
-        if changed:
-            yield f"changes environment variables ({', '.join(sorted(changed))}); leave them alone"
-        if self.streams != before.streams:
-            yield "replaces standard output or error; put it back in close()"
-
-
-class _WrittenFiles:
-    """Notes which files are opened for writing; an audit hook cannot be removed, so it is one."""
-
-    def __init__(self) -> None:
-        self._noted: list[Path] | None = None
-        sys.addaudithook(self._hear)
-
-    def during(self, action: Callable[[], object]) -> list[Path]:
-        noted: list[Path] = []
-        self._noted = noted
-        try:
-            action()
-        finally:
-            self._noted = None
-        return noted
-
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self._noted is None or event != "open":
+    def findings(self) -> Iterator[Finding]:
+        """Check one thing after another."""
+        data, found, changes_training = self._look()
+        yield from found
+        if any(each.ends or (each.check == "run" and each.problems) for each in found):
             return
-        path, _, flags = arguments
-        if isinstance(path, str | bytes | os.PathLike) and flags & _WRITING:
-            self._noted.append(Path(os.fsdecode(path)).absolute())
+        yield self._check_contract(data)
+        yield self._check_state(data)
+        yield self._check_weights(data, changes_training=changes_training)
 
+    def _look(self) -> tuple[str, list[Finding], bool]:
+        """Import and run it: on rows, and on images if it does not run on rows."""
+        found, verdict = self._look_with("rows")
+        if not verdict.get("raised"):
+            return "rows", found, bool(verdict.get("changes_training"))
+        of_images, second = self._look_with("images")
+        if second.get("raised") == "":
+            run = next(each for each in of_images if each.check == "run")
+            run.note += f"; on {DATA['rows'][2]} it fails: {verdict['raised']}"
+            return "images", of_images, bool(second["changes_training"])
+        other = second.get("raised")
+        if other and other != verdict["raised"]:
+            run = next(each for each in found if each.check == "run")
+            run.note = "; ".join([*filter(None, [run.note]), f"on {DATA['images'][2]}: {other}"])
+        return "rows", found, False
 
-def _check_run(word: str, plugin: Plugin) -> Finding:
-    """Run two batches, and see what is left behind."""
-    with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch, "run")
-        run: Run | None = None
+    def _look_with(self, data: str) -> tuple[list[Finding], Mapping[str, Any]]:
+        found: list[Finding] = []
+        ending = self._call(look, self._word, data, self._sandbox, found=found)
+        if ending.failure:
+            check = _CHECK_OF.get(ending.phase, ending.phase)
+            found[:] = [each for each in found if each.check != check]
+            found.append(Finding(check, [_spell(ending)], ends=True))
+        return found, ending.verdict or {}
 
-        def train() -> None:
-            nonlocal run
-            required = [each.create() for each in resolve_plugins([word])[:-1]]
-            run = _make_small_run(out, [*required, plugin])
-            run.train()
+    def _check_contract(self, data: str) -> Finding:
+        ending = self._call(check_contract, self._word, data)
+        return Finding("contract", [_spell(ending)] if ending.failure else ending.verdict)
 
-        # Once without: what torch does at its first step is not the plugin's doing.
-        _make_small_run(Path(scratch, "without"), []).train()
-        before = _Surroundings.now()
-        try:
-            written = _WRITTEN.during(train)
-        except (Exception, SystemExit) as error:
-            note = "it asks for what this small run does not have"
-            return Finding(
-                "run", [describe_error(error)], note if isinstance(error, ConfigError) else ""
-            )
-        problems = [*_Surroundings.now().differences(before)]
-        problems += [
-            f"writes {path} outside of the run's directory; use run.directory.write()"
-            for path in dict.fromkeys(written)
-            if not _may_write(path, out)
+    def _check_state(self, data: str) -> Finding:
+        """Run, stop and resume the command line itself with the plugin, each time anew."""
+        words = [
+            "--model",
+            f"{tiny.__file__}:Tiny",
+            "--dataset",
+            f"{tiny.__file__}:{DATA[data][1]}",
         ]
-        if run is not None and any(_has_hooks(module) for module in run.model.modules()):
-            problems.append("leaves a hook on the model; remove it in close()")
-    return Finding("run", problems, "two batches of each split")
+        words += ["--plugins", self._word, "--epochs", "3", "--batch-size", "16", "--lr", "0.1"]
+        try:
+            comparison = verify_command(
+                [*words, "--device", "cpu", "--strict"],
+                make_surroundings=self._surroundings,
+                timeout_s=self._timeout_s,
+            )
+        except ThreeNetError as error:
+            return Finding("state", [str(error)])
+        problems = [
+            f"the resumed run differs: {part}: {places[0]}; see Plugin.state_dict()"
+            for part, places in comparison.differences.items()
+            if places
+        ]
+        unchecked = [f"{part}: unchecked: {each}" for part, each in comparison.unchecked.items()]
+        return Finding("state", problems, "stopped and resumed", unchecked)
+
+    def _check_weights(self, data: str, *, changes_training: bool) -> Finding:
+        if changes_training:
+            return Finding("weights", note="it says that it changes the training")
+        file = self._sandbox.scratch / "weights"
+        ending = self._call(note_weights, self._word, data, file)
+        if ending.failure or ending.verdict:
+            return Finding("weights", [_spell(ending) if ending.failure else ending.verdict])
+        problem = compare_weights(checkpoint.read(file), _weights_without(data))
+        if problem:
+            advice = "say changes_training = True, or do not touch what training uses"
+            return Finding("weights", [f"{problem}; {advice}"])
+        return Finding("weights", note="the same with it and without it")
+
+    def _call(self, work: Work, *arguments: Any, found: list[Finding] | None = None) -> Ending:
+        def hear(message: Mapping[str, Any]) -> None:
+            if found is not None and "finding" in message:
+                found.append(Finding(**message["finding"]))
+
+        return call_afresh(
+            work,
+            *arguments,
+            surroundings=self._surroundings(),
+            timeout_s=self._timeout_s,
+            hear=hear,
+        )
+
+    def _surroundings(self) -> Surroundings:
+        return self._sandbox.surroundings()
 
 
-def _make_small_run(out: Path, plugins: Sequence[Plugin]) -> Run:
-    config = RunConfig(epochs=1, out=out, device="cpu", strict=True)
-    return Run(config, plugins, model=TinyModel(), loaders=tiny_loaders(batches=2))
+def _spell(ending: Ending) -> str:
+    return ending.failure + (_HINT if ending.failure.startswith("ends the process") else "")
 
 
-def _may_write(path: Path, directory: Path) -> bool:
-    caches = (Path.home() / ".cache", Path.home() / ".config", Path("/dev"))
-    inside = (directory, *caches)
-    return "__pycache__" in path.parts or any(path.is_relative_to(each) for each in inside)
-
-
-def _has_hooks(module: torch.nn.Module) -> bool:
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, kind, None) for kind in kinds)
-
-
-def _check_contract(cls: type[Plugin]) -> Finding:
-    try:
-        return Finding("contract", [*find_contract_problems(cls)])
-    except (Exception, SystemExit) as error:
-        return Finding("contract", [describe_error(error)])
-
-
-def _check_state(word: str) -> Finding:
-    """Run, stop and resume the command line itself with the plugin, each time anew."""
-    from . import tiny
-
-    words = ["--model", f"{tiny.__file__}:Tiny", "--dataset", f"{tiny.__file__}:load"]
-    words += ["--plugins", word, "--epochs", "3", "--batch-size", "16", "--lr", "0.1"]
-    try:
-        comparison = verify_command([*words, "--device", "cpu", "--strict"])
-    except ThreeNetError as error:
-        return Finding("state", [str(error)])
-    problems = [
-        f"the resumed run differs: {part}: {places[0]}; see Plugin.state_dict()"
-        for part, places in comparison.differences.items()
-        if places
-    ]
-    unchecked = [f"{part}: unchecked: {each}" for part, each in comparison.unchecked.items()]
-    return Finding("state", problems, "stopped and resumed", unchecked)
-
-
-def _check_weights(word: str, cls: type[Plugin]) -> Finding:
-    if cls.changes_training:
-        return Finding("weights", note="it says that it changes the training")
-    advice = "say changes_training = True, or do not touch what training uses"
-    return _check_assertion(
-        "weights",
-        lambda: assert_observes_only(lambda: _make(word)),
-        advice,
-        "the same with it and without it",
-    )
-
-
-def _check_assertion(check: str, assertion: Callable[[], None], advice: str, note: str) -> Finding:
-    try:
-        assertion()
-    except AssertionError as error:
-        return Finding(check, [f"{error}; {advice}"])
-    except (Exception, SystemExit) as error:
-        return Finding(check, [describe_error(error)])
-    return Finding(check, note=note)
-
-
-_WRITTEN = _WrittenFiles()
+@cache
+def _weights_without(data: str) -> Mapping[str, Any]:
+    """Train without a plugin, in a process that has never imported one, and give the weights."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "weights")
+        ending = call_afresh(note_weights, None, data, file)
+        if ending.failure or ending.verdict:
+            raise ThreeNetError(
+                f"the run without a plugin fails: {ending.failure or ending.verdict}"
+            )
+        return checkpoint.read(file)
 
 
 def main() -> None:
-    """Check the plugins that the command line names; exit with 1 where a check fails."""
-    logging.getLogger("ignite").setLevel(logging.CRITICAL)
+    """Check the plugins that the command line names; exit with 1 where a check fails.
+
+    With 2 where a file or a module does not have the name that was asked for.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--timeout", type=float, default=TIMEOUT_S)
+    parser.add_argument("--allow-network", action="store_true")
+    parser.add_argument("words", nargs="*")
+    options = parser.parse_args()
+    limits = {"timeout_s": options.timeout, "allows_network": options.allow_network}
     logging.getLogger("ignite_threenet").setLevel(logging.ERROR)
-    failed = False
-    for word in sys.argv[1:]:
-        print(f"{word}:")
-        for finding in check_plugin(word):
-            failed = failed or bool(finding.problems)
+    code = 0
+    for word in (each for typed in options.words for each in expand(typed, **limits)):
+        print(f"{word}:", flush=True)
+        for finding in check_plugin(word, **limits):
+            code = max(code, 2 if finding.is_unknown else 1 if finding.problems else 0)
             print(f"  {finding.format()}", flush=True)
-    if any(not each.daemon for each in threading.enumerate() if each != threading.main_thread()):
-        # Else Python would wait for the threads that a plugin has left running.
-        os._exit(1)
-    sys.exit(1 if failed else 0)
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

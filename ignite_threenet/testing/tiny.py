@@ -1,13 +1,13 @@
 """A network and a dataset that a command line can name, of the task in tiny_loaders()."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ignite_threenet import Model
-from ignite_threenet.testing import TinyModel, tiny_loaders
+from ignite_threenet.testing import TinyModel, image_loaders, tiny_loaders
 
 
 class Tiny(Model):
@@ -25,8 +25,18 @@ class Tiny(Model):
 
 
 def load(data_dir: Path) -> Mapping[str, tuple[Tensor, Tensor]]:
-    """Load the splits train and test; data_dir is of no use here."""
-    loaders = tiny_loaders()
+    """Load the splits train and test, as rows; data_dir is of no use here."""
+    return _join(tiny_loaders())
+
+
+def load_images(data_dir: Path) -> Mapping[str, tuple[Tensor, Tensor]]:
+    """Load the splits train and test, as images of one channel."""
+    return _join(image_loaders())
+
+
+def _join(
+    loaders: Mapping[str, Sequence[tuple[Tensor, Tensor]]],
+) -> Mapping[str, tuple[Tensor, Tensor]]:
     return {
         split: (torch.cat([each[0] for each in batches]), torch.cat([each[1] for each in batches]))
         for split, batches in loaders.items()

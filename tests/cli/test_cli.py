@@ -827,6 +827,62 @@ class TestPluginsCommands:
         assert result.stderr == "error: a check failed\n"
         assert list(codes) == []
 
+    @pytest.mark.parametrize(
+        ("word", "message"),
+        [
+            ("bset", "unknown plugin 'bset'; did you mean 'best'? Installed: "),
+            ("absent.module:One", "unknown plugin module 'absent.module'."),
+        ],
+    )
+    def test_check_refuses_what_is_not_there_before_it_looks_at_anything(
+        self, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, word: str, message: str
+    ) -> None:
+        monkeypatch.setattr("ignite_threenet.cli.authoring.subprocess.run", None)
+
+        result = invoke("plugins", "check", "best", word)
+
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"error: {message}")
+
+    @pytest.mark.parametrize(
+        ("word", "message"),
+        [
+            ("./pair.py:Oen", "has no 'Oen' in pair.py; did you mean 'One'?"),
+            ("json:Absent", "module 'json' has no attribute 'Absent'"),
+            ("./absent.py", "unknown plugin file './absent.py'"),
+            ("./absent.py:One", "unknown plugin file './absent.py'"),
+        ],
+    )
+    def test_check_of_what_is_not_there_exits_with_2(
+        self, invoke: Invoke, capfd: pytest.CaptureFixture[str], word: str, message: str
+    ) -> None:
+        Path("pair.py").write_text("from ignite_threenet import Plugin\nclass One(Plugin): ...\n")
+
+        result = invoke("plugins", "check", word)
+
+        assert result.exit_code == 2
+        assert message in capfd.readouterr().out
+
+    def test_check_hands_its_options_on(
+        self, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        commands: list[list[str]] = []
+
+        def pass_all(command: list[str], **arguments: object) -> subprocess.CompletedProcess[str]:
+            commands.append(command)
+            return subprocess.CompletedProcess(command, 0)
+
+        monkeypatch.setattr("ignite_threenet.cli.authoring.subprocess.run", pass_all)
+
+        result = invoke("plugins", "check", "best", "--timeout", "5", "--allow-network")
+
+        assert result.exit_code == 0
+        assert commands[0][-4:] == ["--timeout", "5.0", "--allow-network", "best"]
+
+    @pytest.mark.parametrize("seconds", ["0", "-1", "soon"])
+    def test_check_refuses_a_limit_that_is_none(self, invoke: Invoke, seconds: str) -> None:
+        assert invoke("plugins", "check", "best", "--timeout", seconds).exit_code == 2
+
     def test_check_is_not_misled_by_what_lies_around(
         self, invoke: Invoke, capfd: pytest.CaptureFixture[str]
     ) -> None:

@@ -15,6 +15,7 @@ from ignite_threenet.cli.verification import verify_command
 from ignite_threenet.run.comparison import Comparison
 from ignite_threenet.run.verify import verify_resume
 from ignite_threenet.testing import tiny, tiny_loaders
+from ignite_threenet.testing.fixtures import RunCli
 
 PARTS = ["model", "optimizer", "history", "random", "summary", "files"]
 
@@ -86,6 +87,7 @@ DRAWING = ("confusion", "lr-finder", "plot")
 OTHERS = [name for name in BUILT_IN if name not in DRAWING]
 
 HEADER = '''
+import os
 import random
 import torch
 from ignite.engine import Events
@@ -220,3 +222,47 @@ def test_a_run_that_fails_is_told_by_its_own_message() -> None:
                 raise ValueError("no luck")
             """
         )
+
+
+def test_the_environment_and_the_directory_are_those_of_the_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("IGNITE_THREENET_PLUGINS", "./subject.py:Subject")
+
+    comparison = compare_command("", "--seed", "5")
+
+    assert "plugin subject" in comparison.differences
+
+
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        ("os._exit(0)", "import"),
+        ("def attach(self, run):\n    os._exit(0)", "attach of plugin 'subject'"),
+        ("def act(self, trainer):\n    os._exit(0)", "run (EPOCH_COMPLETED of plugin 'subject')"),
+        ("def close(self, error):\n    os._exit(0)", "close of plugin 'subject'"),
+        ("def summary(self):\n    os._exit(0)", "close (summary of plugin 'subject')"),
+    ],
+)
+def test_a_plugin_that_ends_the_process_as_if_all_were_well_is_found(
+    source: str, place: str
+) -> None:
+    with pytest.raises(ThreeNetError) as caught:
+        compare_command(source)
+
+    assert str(caught.value).endswith(
+        f": ends the process with exit code 0 in {place}, before it was done"
+    )
+
+
+@pytest.mark.parametrize("source", ["os._exit(0)", "def __post_init__(self):\n    os._exit(0)"])
+def test_the_command_outlives_what_it_imports(run_cli: RunCli, source: str) -> None:
+    Path("subject.py").write_text(HEADER + textwrap.indent(source, "    "))
+
+    result = run_cli("verify-resume", "--plugins", "./subject.py")
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error: verify-resume: what it imports ends the process with exit code 0 in import, "
+        "before it was done\n"
+    )
