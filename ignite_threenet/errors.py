@@ -239,14 +239,15 @@ def _shown(value: object) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    r"""Put an error of somebody else's code into a line: its kind, and what it says.
+    r"""Put an error of somebody else's code into a line: its kind, what it says, and its notes.
 
     Example:
         >>> describe_error(ValueError("no\nluck")), describe_error(KeyError())
         ('ValueError: no luck', 'KeyError')
     """
     words = redact(" ".join(_words_of(error).split()))
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+    notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}: {words}{notes}" if words else f"{type(error).__name__}{notes}"
 
 
 def message_of(error: BaseException) -> str:

@@ -14,18 +14,18 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from ..errors import ThreeNetError
+from ..errors import ThreeNetError, describe_error
 from ..options.types import TRUE_WORDS
 from ..settings.environment import environment_name
 from .output import finish_streams, has_lost_reader, prepare_streams, say_error, say_traceback
-from .signals import TerminatedError, stop_at_once
+from .signals import TerminatedError, close_when_terminated
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, and exit: 0, 1 for what failed, 2 for what was asked wrongly."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     prepare_streams()
-    signal.signal(signal.SIGTERM, stop_at_once)
+    close_when_terminated()
     code = _run(words)
     code = code if isinstance(code, int) else 0
     problem = finish_streams()
@@ -47,13 +47,13 @@ def _run(words: Sequence[str]) -> object:
     except ThreeNetError as error:
         _show_traceback(words)
         code = _fail(str(error), error.exit_code)
-    except TerminatedError:
-        code = _fail("terminated", 128 + signal.SIGTERM)
+    except TerminatedError as error:
+        code = _fail("terminated", 128 + error.signum)
     except (KeyboardInterrupt, click.Abort):
         code = _fail("interrupted", 128 + signal.SIGINT)
     except Exception as error:
         _show_traceback(words)
-        code = _fail(f"{type(error).__name__}: {error}; --debug shows where", 1)
+        code = _fail(f"{describe_error(error)}; --debug shows where", 1)
     return code
 
 

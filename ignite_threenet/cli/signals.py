@@ -1,7 +1,7 @@
-"""What the program does on SIGINT and SIGTERM."""
+"""What the program does on SIGINT, on SIGTERM, and on SIGHUP: a terminal that is gone."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn, Protocol
@@ -17,19 +17,38 @@ class Interruptible(Protocol):
 
 
 class TerminatedError(BaseException):
-    """SIGTERM arrived; the run closes as it does at Ctrl-C."""
+    """SIGTERM or SIGHUP arrived; the run closes as it does at Ctrl-C."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__("terminated")
+        self.signum = signum
+
+
+# Windows has no SIGHUP.
+_TERMINATING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def stop_at_once(signum: int, frame: FrameType | None) -> NoReturn:
     """End the program, through everything that closes on its way."""
-    if signum == signal.SIGTERM:
-        raise TerminatedError("terminated")
+    if signum in _TERMINATING:
+        raise TerminatedError(signum)
     raise KeyboardInterrupt
+
+
+def close_when_terminated() -> None:
+    """Let signals that end the program close what is open."""
+    for each in _heeded(_TERMINATING):
+        signal.signal(each, stop_at_once)
+
+
+def _heeded(signals: Iterable[int]) -> list[int]:
+    """Leave out those that are ignored, as nohup and a shell's background jobs ask for."""
+    return [each for each in signals if signal.getsignal(each) is not signal.SIG_IGN]
 
 
 @contextmanager
 def signals_interrupt(the_run: Interruptible) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end a run after its iteration; a second one stops it at once."""
+    """Let these signals end a run after its iteration; a second one stops it at once."""
     received: list[int] = []
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
@@ -37,7 +56,8 @@ def signals_interrupt(the_run: Interruptible) -> Iterator[None]:
         if len(received) > 1 or not the_run.interrupt():
             stop_at_once(signum, frame)
 
-    before = {each: signal.signal(each, interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
+    heeded = _heeded([signal.SIGINT, *_TERMINATING])
+    before = {each: signal.signal(each, interrupt) for each in heeded}
     try:
         yield
     except RunInterruptedError as error:

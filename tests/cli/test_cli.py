@@ -980,7 +980,9 @@ class TestConsoleScript:
 
         assert result.stdout == "ignite-threenet, version 0.1.0\n"
 
-    @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    @pytest.mark.parametrize(
+        ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    )
     def test_a_signal_ends_the_run_after_its_iteration_and_says_how_to_go_on(
         self, tmp_path: Path, signum: signal.Signals, code: int
     ) -> None:
