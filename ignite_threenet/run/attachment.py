@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ConfigError, DivergedError, PluginFailedError, message_of
 from ..extensions.plugin import Plugin
+from ..storage.tree import pack
 from ..training.tracked_engine import current_owner
 from ..training.tracked_hooks import count_hooks, guard_hooks
 from .plugin_summary import plain_summary
@@ -90,6 +91,21 @@ class Attachment:
         self._run = run
         self.call("attach", self.plugin.attach, run)
         self._is_attached = self.failure is None
+
+    def state(self) -> Mapping[str, Any] | None:
+        """Ask the plugin for what a resumed run must remember; None of one that was detached.
+
+        Raises:
+            PluginFailedError: it raised, or gives what no checkpoint can hold, and a failure of
+                this plugin stops the run.
+        """
+        state: Mapping[str, Any] | None = self.call("state_dict", self._storable_state)
+        return state
+
+    def _storable_state(self) -> dict[str, Any]:
+        state = dict(self.plugin.state_dict())
+        pack(state, "state_dict()")
+        return state
 
     def close(self, error: BaseException | None) -> None:
         """Let the plugin release what it holds, also if it was detached since it was attached.
@@ -188,6 +204,15 @@ class Attachments:
             # Which a plugin may have made by now.
             run.directory.release()
             raise
+
+    def check_states(self) -> None:
+        """Ask for the states before there is something to lose.
+
+        Raises:
+            PluginFailedError: a plugin gives none, or one that no checkpoint can hold.
+        """
+        for attachment in self._attachments:
+            attachment.state()
 
     def close(self, error: BaseException | None) -> BaseException | None:
         """Close the plugins, the last one first.

@@ -212,7 +212,7 @@ def _capture_plugin(attachment: Attachment) -> dict[str, Any]:
         "changes_training": plugin.changes_training,
         "left_out": False,
         # None of one that was detached: it begins anew.
-        "state": attachment.call("state_dict", plugin.state_dict),
+        "state": attachment.state(),
     }
 
 

@@ -29,6 +29,7 @@ class Fit:
         parts: what is trained, and with what.
         saved: what to go on from, or None.
         restore: puts all that was saved back; called once the trainer has started.
+        check: looks whether all could be saved; called before the first iteration.
 
     Attributes:
         left_epoch: the last epoch that terminate_epoch() ended; 0 at first.
@@ -37,11 +38,16 @@ class Fit:
     """
 
     def __init__(
-        self, parts: Parts, saved: SavedRun | None, restore: Callable[[SavedRun], None]
+        self,
+        parts: Parts,
+        saved: SavedRun | None,
+        restore: Callable[[SavedRun], None],
+        check: Callable[[], None],
     ) -> None:
         self._parts = parts
         self._saved = saved
         self._restore = restore
+        self._check = check
         self._can_interrupt = False
         self._has_completed = False
         self.was_interrupted = False
@@ -113,6 +119,7 @@ class Fit:
         return event in (Events.ITERATION_COMPLETED, Events.INTERRUPT) and not is_at_end
 
     def _begin(self, trainer: Engine) -> None:
+        self._check()
         for event in (Events.ITERATION_COMPLETED, Events.EPOCH_COMPLETED):
             trainer.add_event_handler(event, self._interrupt_if_asked)
         if self._saved is None:

@@ -146,7 +146,7 @@ class Run(FixedAttributes):
             check_kinds(saved, parts)
             carried, of_plugins = check_plugins(saved, plugins)
             changes = merge_changes(saved, [*changes, *of_plugins])
-        self._fit = Fit(parts, saved, self._restore)
+        self._fit = Fit(parts, saved, self._restore, self.attachments.check_states)
         self._checkpointer = Checkpointer(parts, self.attachments, self._fit, carried)
         self._files = RunFiles(parts, self.attachments, saved, self.sources, changes)
         self._has_trained = False
