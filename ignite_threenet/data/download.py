@@ -12,6 +12,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, as_completed
@@ -52,6 +53,10 @@ _REACH_TIMEOUT_S = 6.0  # to learn whether there is a network
 _STALL_TIMEOUT_S = 8.0  # to give up a download that no longer moves
 _DIGITS_TRAIN, _DIGITS_TEST = 60_000, 10_000  # as many as MNIST has
 _DIGITS_TRAIN_SEED, _DIGITS_TEST_SEED = 1, 2
+
+# Beside the files, until they are complete.
+_STAGING = ".ignite-threenet-fetching-"
+_ABANDONED_AFTER_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,8 @@ class Source:
     def _fetch_into(self, raw: Path) -> None:
         """Fetch the files beside their place, check them, then move them there."""
         raw.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".fetching-", dir=raw))
+        _remove_abandoned(raw)
+        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=raw))
         try:
             self.fetch(self, staging)
             digests = {name: _sha256((staging / name).read_bytes()) for name in FILE_NAMES}
@@ -228,6 +234,17 @@ def _answers(url: str) -> bool:
     except (OSError, HTTPException):
         return False
     return True
+
+
+def _remove_abandoned(raw: Path) -> None:
+    """Remove what a process that was killed has fetched; another may still be fetching."""
+    for folder in raw.glob(f"{_STAGING}*"):
+        with suppress(OSError):
+            if (
+                time.time() - folder.lstat().st_mtime > _ABANDONED_AFTER_S
+                and not folder.is_symlink()
+            ):
+                shutil.rmtree(folder)
 
 
 def _remove_where_empty(*directories: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import logging
+import os
 import shutil
 import socket
 import struct
@@ -277,6 +278,20 @@ def test_one_missing_file_is_fetched_anew(tmp_path: Path, fashion: Path, name: s
 
     assert files.sha256 == digests_of(SMALL)
     assert (fashion / name).read_bytes() == SMALL[name]
+
+
+def test_what_a_killed_process_has_fetched_is_removed_when_nobody_fetches_it_any_more(
+    tmp_path: Path, fashion: Path
+) -> None:
+    kept = [".ignite-threenet-fetching-now", ".fetching-mine"]
+    for name in (".ignite-threenet-fetching-old", *kept):
+        (fashion / name).mkdir()
+        os.utime(fashion / name, (0, 0) if name != kept[0] else None)
+    (fashion / TRAIN_LABELS).unlink()
+
+    FASHION.read(tmp_path)
+
+    assert sorted(each.name for each in fashion.iterdir() if each.is_dir()) == sorted(kept)
 
 
 def test_fetching_anew_overwrites_no_other_file(tmp_path: Path, fashion: Path) -> None:
