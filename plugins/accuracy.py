@@ -60,7 +60,7 @@ class Accuracy(Plugin):
 
     def measure(self, trainer: Engine, run: Run, split: str) -> None:
         """Measure a split, unless somebody has; who wants the result listens to its evaluator."""
-        if self._measured_at[split] != trainer.state.iteration:
+        if self._measured_at[split] != run.recorder.iteration:
             run.evaluate(split)
 
     def _measure_every(self, run: Run, split: str, epochs: int) -> None:
@@ -70,7 +70,7 @@ class Accuracy(Plugin):
             run.trainer.add_event_handler(event, self.measure, run, split)
 
     def _note(self, evaluator: Engine, run: Run, split: str) -> None:
-        self._measured_at[split] = run.trainer.state.iteration
+        self._measured_at[split] = run.recorder.iteration
 
 
 def watched_evaluator(run: Run, split: str | None, where: str) -> Engine:

@@ -944,12 +944,18 @@ class TestResume:
         assert last_checkpoint(begun)["components"] == {
             "dataset": {
                 "name": "points",
-                "source": {"kind": "Points", "distribution": "", "sha256": DIGESTS["points.py"]},
+                "source": {
+                    **{"kind": "Points", "distribution": ""},
+                    **dict.fromkeys(("sha256", "file"), DIGESTS["points.py"]),
+                },
                 "options": {"count": 40},
             },
             "model": {
                 "name": "net",
-                "source": {"kind": "Net", "distribution": "", "sha256": DIGESTS["net.py"]},
+                "source": {
+                    **{"kind": "Net", "distribution": ""},
+                    **dict.fromkeys(("sha256", "file"), DIGESTS["net.py"]),
+                },
                 "options": {"width": 4, "dropout": 0.5},
             },
         }

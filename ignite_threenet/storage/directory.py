@@ -127,7 +127,7 @@ class RunDirectory:
 
     def _lead_to(self, path: Path) -> None:
         self.path, self._at = path, path.absolute()
-        self._lock = DirectoryLock(self._at / LOCK, self._at / OWNER)
+        self._lock = DirectoryLock(self._at / LOCK, self._at / OWNER, path)
 
     def __truediv__(self, name: str) -> Path:
         """Give the path of a file in it, which is made first: whoever asks will write."""
@@ -239,9 +239,10 @@ class RunDirectory:
         Raises:
             CheckpointError: it cannot be written; the earlier ones are still there.
         """
-        path = self._at / f"checkpoint-{iteration:08}.safetensors"
+        name = f"checkpoint-{iteration:08}.safetensors"
+        path = self.path / name
         try:
-            write_atomically(path, content)
+            write_atomically(self._at / name, content)
         except OSError as error:
             raise CheckpointError(path, f"cannot be written: {error.strerror}") from error
         self._passed_over.discard(path.name)

@@ -20,10 +20,11 @@ class DirectoryLock:
         file: the file that is locked.
         owner: the file beside it in which the process signs. Not the lock's own file: others may
             truncate it, and Windows lets nobody write there.
+        directory: what messages call the directory.
     """
 
-    def __init__(self, file: Path, owner: Path) -> None:
-        self._directory, self._file, self._owner = owner.parent, file, owner
+    def __init__(self, file: Path, owner: Path, directory: Path) -> None:
+        self._directory, self._file, self._owner = directory, file, owner
         # Held by the process, so that a dead one leaves no lock behind.
         self._lock = FileLock(file, timeout=0, thread_local=False)
 

@@ -386,13 +386,6 @@ class TestPluginFiles:
         assert summary["plugins"]["second"]["file"] == "second.pt"
         assert {"best.pt", "second.pt"} <= {path.name for path in Path("there").iterdir()}
 
-    def test_a_warning_is_of_the_one_that_gives_it(self, invoke: Invoke) -> None:
-        result = invoke("run", "--dry-run", "--plugins", "second=best", "--second.split", "test")
-
-        assert result.stderr.splitlines()[-1] == (
-            "warning: second: watches 'test', which 'accuracy' does not measure"
-        )
-
 
 class TestResumeOfPluginFiles:
     WORDS = ("--plugins", "./patience.py,best,second=best,checkpoint", "--checkpoint.seconds", "0")
@@ -526,7 +519,7 @@ class TestRefusals:
             (
                 ("--accuracy.split", "tran"),
                 "--accuracy.split: 'tran' is not one of the choices; "
-                "expected train, valid or test; did you mean 'train'?",
+                "expected train, valid or test, or none; did you mean 'train'?",
             ),
             (("--nesterov",), "nesterov: needs a momentum above 0, and momentum is 0"),
             (

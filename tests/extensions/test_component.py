@@ -216,7 +216,8 @@ def test_an_installed_one_is_chosen_with_its_distribution() -> None:
         (choose_model, "model", "threenet", ThreeNet),
         (choose_dataset, "dataset", "digits", Digits),
     ):
-        expected = Component(kind, name, origin, cls, source_digest=source_digest(cls))
+        digest = source_digest(cls)
+        expected = Component(kind, name, origin, cls, source_digest=digest, file_digest=digest)
         assert choose(name) == expected
 
 

@@ -206,6 +206,7 @@ _FILES = (
     METRICS,
     SUMMARY,
     "model.safetensors",
+    "unfinished.safetensors",
     "best.pt",
     "best.safetensors",
     ".lock",

@@ -10,7 +10,7 @@ import torch
 from helpers import make_run
 from ignite.engine import Events
 from ignite_threenet_plugins.augment import Augment
-from torch import Tensor
+from torch import Tensor, nn
 
 from ignite_threenet import ConfigError, Plugin, PluginFailedError, Run, RunConfig
 from ignite_threenet.testing import tiny_loaders
@@ -198,6 +198,17 @@ def test_what_is_no_image_is_refused_by_its_shape_before_anything_is_trained(
     assert str(caught.value) == refusal(shape)
 
 
+class TakesAll(nn.Module):
+    """Tells two classes apart, whatever the samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.weight.expand(len(inputs), 2)
+
+
 @pytest.mark.parametrize("shape", NO_IMAGES)
 def test_what_is_no_image_is_refused_as_it_comes_from_a_loader_that_cannot_be_asked(
     shape: tuple[int, ...],
@@ -207,7 +218,8 @@ def test_what_is_no_image_is_refused_as_it_comes_from_a_loader_that_cannot_be_as
             yield torch.zeros(4, *shape), torch.zeros(4, dtype=torch.int64)
 
     with pytest.raises(PluginFailedError) as caught:
-        make_run(Augment(), loaders={"train": Batches()}).train()
+        # Whatever its shape, the network takes it.
+        make_run(Augment(), model=TakesAll(), loaders={"train": Batches()}).train()
 
     assert str(caught.value).endswith(refusal(shape))
 

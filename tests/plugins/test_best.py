@@ -301,7 +301,7 @@ def test_a_resumed_run_remembers_the_best_model(scores: tuple[float, ...], epoch
 
     diary = Diary()
     run = train_until(make_run(*plugins()), Events.EPOCH_COMPLETED(once=2))
-    first = diary.weights
+    first, diary = diary.weights, Diary()
     resumed = Run.resume(run.directory.path, plugins=plugins(), loaders=run.loaders)
     summary = resumed.train()
     diary.weights |= first

@@ -37,7 +37,7 @@ def test_each_row_holds_what_was_recorded_of_an_epoch() -> None:
 
 
 def test_what_was_measured_stands_beside_its_epoch() -> None:
-    run = make_run(Csv(), Accuracy(every=2))
+    run = make_run(Csv(), Accuracy(every=2, split="train"))
     run.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda: run.evaluate("test"))
     run.train()
 

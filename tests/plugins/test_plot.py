@@ -115,7 +115,7 @@ def test_the_title_of_the_loss_says_the_lowest_and_when(figures: list[Figure]) -
 
 
 def test_the_accuracy_is_drawn_in_percent_for_each_measurement(figures: list[Figure]) -> None:
-    run = make_run(Accuracy(every=2), Plot())
+    run = make_run(Accuracy(every=2, split="train"), Plot())
     run.train()
 
     picture = look_at(figures[1])
@@ -125,7 +125,7 @@ def test_the_accuracy_is_drawn_in_percent_for_each_measurement(figures: list[Fig
 
 
 def test_the_title_of_the_accuracy_says_the_best_of_each_split(figures: list[Figure]) -> None:
-    run = make_run(Accuracy(every=1), Plot())
+    run = make_run(Accuracy(every=1, split="train"), Plot())
     run.trainer.add_event_handler(Events.EPOCH_STARTED(once=3), lambda: run.evaluate("test"))
     run.train()
 
@@ -166,7 +166,7 @@ def test_draws_every_few_epochs_where_that_is_asked_for(figures: list[Figure]) -
 
 
 def test_draws_nothing_when_the_run_is_stopped_at_once(figures: list[Figure]) -> None:
-    run = make_run(Accuracy(every=1), Plot())
+    run = make_run(Accuracy(every=1, split="train"), Plot())
     run.trainer.add_event_handler(Events.EPOCH_STARTED(once=3), interrupt)
     with pytest.raises(KeyboardInterrupt):
         run.train()

@@ -291,8 +291,12 @@ def test_bars_show_the_accuracy(make_slow_run: MakeRun, open_terminal: OpenTermi
 
 
 def test_a_loader_of_unknown_length_has_a_bar_too(open_terminal: OpenTerminal) -> None:
+    class Stream:
+        def __iter__(self) -> Iterator[Any]:
+            return iter(tiny_loaders()["train"])
+
     terminal = open_terminal()
-    loaders = {"train": iter(tiny_loaders()["train"])}
+    loaders = {"train": Stream()}
     summary = make_run(Progress(), epochs=1, loaders=loaders).train()
 
     assert summary["detached"] == {}
@@ -339,7 +343,7 @@ def test_a_bar_takes_a_line_and_shows_whole_facts(
     monkeypatch.setattr(Terminal, "fileno", lambda screen: 2)
     monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((columns, 24)))
     terminal = open_terminal()
-    run = make_slow_run(Accuracy(every=1), Progress())
+    run = make_slow_run(Accuracy(every=1, split="train"), Progress())
     run.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: run.evaluate("test"))
     summary = run.train()
 

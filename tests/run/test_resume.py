@@ -729,14 +729,14 @@ def test_a_checkpoint_of_another_format_is_refused_even_where_an_older_one_could
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"model": None}, "lacks 'model'"),
-        ({"components": None}, "lacks 'components'"),
-        ({"components": {"model": {"origin": ""}}}, "lacks a fact of the model or the dataset"),
-        ({"components": {"model": None}}, "lacks a fact of the model or the dataset"),
-        ({"plugins": [{"name": "checkpoint"}]}, "lacks a fact of a plugin"),
+        ({"model": None}, "has model None; expected dict"),
+        ({"components": None}, "has components None; expected dict"),
+        ({"components": {"model": {"origin": ""}}}, "has components.model dict; expected values"),
+        ({"components": {"model": None}}, "has components.model None; expected values by the"),
+        ({"plugins": [{"name": "checkpoint"}]}, "has plugins[0] dict; expected values by the name"),
         ({"epoch": -1}, "has epoch -1"),
         ({"config": {"speed": 3}}, "has the unknown option 'speed'"),
-        ({"config": {"epochs": 0}}, "config.epochs: 0 is out of range; expected an integer at"),
+        ({"config": {"epochs": 0}}, "epochs: 0 is out of range; expected an integer at"),
     ],
     ids=str,
 )
