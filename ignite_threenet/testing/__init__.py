@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..config import RunConfig
 from ..data.dataset import SPLITS
 from ..data.digits import draw_digits
-from ..errors import CheckpointError
+from ..errors import CheckpointError, PluginFailedError
 from ..extensions.plugin import Plugin
 from ..extensions.selection import find_plugins, resolve_plugins
 from ..options.declaration import option_specs
@@ -312,13 +312,18 @@ def find_contract_problems(
 def _find_state_problems(
     cls: type[Plugin], make_loaders: MakeLoaders, options: Mapping[str, Any]
 ) -> Iterator[str]:
-    run = run_plugin(cls(**options), make_loaders=make_loaders)
-    plugin = next(each for each in run.plugins.values() if type(each) is cls)
-    state = dict(plugin.state_dict())
     try:
+        run = run_plugin(cls(**options), make_loaders=make_loaders)
+        plugin = next(each for each in run.plugins.values() if type(each) is cls)
+        state = dict(plugin.state_dict())
         copy = checkpoint.decode(checkpoint.encode(state, where="state_dict()"))
     except CheckpointError as error:
         yield str(error)
+        return
+    except PluginFailedError as error:
+        if not isinstance(error.__cause__, CheckpointError):
+            raise
+        yield str(error.__cause__)
         return
     if set(copy) != set(state):
         yield "its state_dict() does not come back from a checkpoint as it went"

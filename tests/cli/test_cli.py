@@ -980,7 +980,14 @@ class TestConsoleScript:
         self, tmp_path: Path, signum: signal.Signals, code: int
     ) -> None:
         command = [str(CONSOLE_SCRIPT), "run", "--dataset", "digits", "--out", "there"]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            # Whoever runs the tests may ignore it, as nohup does.
+            preexec_fn=lambda: signal.signal(signum, signal.SIG_DFL),
+        )
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("epoch 1/500"):
@@ -996,6 +1003,19 @@ class TestConsoleScript:
         assert summary["error"].endswith("; go on by: ignite-threenet run --resume there")
         saved = f"checkpoint-{summary['iterations']:08}.safetensors"
         assert (tmp_path / "there" / saved).is_file()
+
+    def test_a_signal_that_is_ignored_ends_nothing(self, tmp_path: Path) -> None:
+        words = ("run", "--dataset", "digits", "--epochs", "2", "--out", "there")
+        command = ["nohup", str(CONSOLE_SCRIPT), *words]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 1/2"):
+                os.kill(process.pid, signal.SIGHUP)
+                break
+        process.communicate()
+
+        assert process.returncode == 0
 
     def test_a_reader_that_leaves_is_no_error_message(self) -> None:
         command = f"{CONSOLE_SCRIPT} plugins list | true"

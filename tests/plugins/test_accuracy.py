@@ -207,6 +207,6 @@ def test_the_epoch_that_was_measured_last_is_remembered() -> None:
 
     other.load_state_dict(accuracy.state_dict())
 
-    fresh.trainer.state.iteration = accuracy.state_dict()["measured_at"]["train"]
+    fresh.recorder.iteration = accuracy.state_dict()["measured_at"]["train"]
     other.measure(fresh.trainer, fresh, "train")
     assert measured_epochs(fresh) == []

@@ -522,8 +522,7 @@ def test_a_state_that_cannot_be_saved_is_told() -> None:
 
     found = findings(word)
 
-    assert found["contract"] == "state_dict(): count: is a set; expected a plain value or a tensor"
-    assert "count: is a set" in found["state"]
+    assert "state_dict(): count: is a set; expected a plain value or a tensor" in found["run"]
 
 
 def test_a_forgetful_plugin_is_told_what_it_forgot() -> None:

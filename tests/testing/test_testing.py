@@ -207,6 +207,7 @@ def test_a_plugin_that_changes_weights_is_found_out(make_plugin: Callable[[], Pl
 def test_what_becomes_of_the_model_after_the_training_does_not_count() -> None:
     class Restorer(Meddler):
         def attach(self, run: Run) -> None:
+            self.count = 0
             run.trainer.add_event_handler(Events.COMPLETED, self.look, run)
 
     assert_observes_only(Restorer)
